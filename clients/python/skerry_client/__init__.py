@@ -1,0 +1,1 @@
+"""The Python client: local store, pending queue and sync over HTTP or WebSocket."""

@@ -1,0 +1,1 @@
+"""The server: everything that does I/O, wired together in one place."""

@@ -1,0 +1,1 @@
+"""HTTP and WebSocket endpoints; they call services and nothing below them."""

@@ -1,0 +1,1 @@
+"""The shapes that cross the HTTP boundary, as msgspec structs."""

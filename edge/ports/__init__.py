@@ -1,0 +1,1 @@
+"""The interfaces that services need and that repositories and storage fulfil."""

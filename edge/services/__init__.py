@@ -1,0 +1,1 @@
+"""Use cases; they know ports and domain objects, never a database or a web framework."""

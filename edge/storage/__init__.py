@@ -1,0 +1,1 @@
+"""Storage engines; the only place that imports database drivers."""

@@ -1,0 +1,1 @@
+"""Background loops: draining, compaction, retention."""

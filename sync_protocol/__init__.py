@@ -1,0 +1,1 @@
+"""The sync protocol: wire messages, codecs, limits and sans-IO session state machines."""
