@@ -1,0 +1,1 @@
+"""Wire messages, one module each; `union` lists what each side may send."""

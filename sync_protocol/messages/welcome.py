@@ -1,0 +1,28 @@
+"""welcome: the answer to hello."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from sync_protocol.messages.base import Clock, Counter, Device, Message, Sequence, Skew, Version
+
+
+class Welcome(Message, tag="welcome"):
+    """The device's number, what the server already has of it, and how its sync will resume.
+
+    `merged_through` is the highest contiguous mutation counter with a final outcome; `clock` the
+    server's hybrid clock; `skew` the device's lead in clock units (0 within the tolerance);
+    `resume`: `current` (nothing new), `replay` (pull goes on from the cursor), `reset` (pull starts
+    from zero; the device keeps its unsent queue).
+    """
+
+    protocol: int
+    device: Device
+    database: str
+    sequence: Sequence
+    schema_version: Version
+    fingerprint: str
+    clock: Clock
+    resume: Literal["current", "replay", "reset"]
+    merged_through: Counter = 0
+    skew: Skew = 0
