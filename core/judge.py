@@ -1,0 +1,275 @@
+"""Judging one mutation at the primary: access, rules and bounds decide whether it enters.
+
+Pure: everything it needs is an argument. What it returns is what the merge engine merges; the result
+of that merge does not depend on the order in which accepted mutations arrive.
+
+Invariants
+  J1  a mutation is accepted whole or not at all
+  J2  every accepted register write that loses, or makes another lose, unseen, yields a LostWrite
+  J3  a row the person may not read and a row that is not there get the same answer
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.changes import Change, Mutation, Operation
+from core.clock import unix_ms
+from core.crdt.custom import Custom
+from core.crdt.field import Write
+from core.errors import Refusal
+from core.policy import decide
+from core.row import RowDelta, RowState, merge_delta
+from core.rules import Accept, Actor, Derive, Reject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from core.ids import PersonId
+    from core.schema.app import App
+    from core.schema.collection import Collection
+
+RowKey = tuple[str, str]
+"""(collection, row id)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LostWrite:
+    """Of two writes that had not seen each other, one lost; (value, h, n) of both."""
+
+    collection: str
+    row: str
+    space: str
+    field: str
+    winner: tuple[Any, int, int]
+    loser: tuple[Any, int, int]
+    is_own: bool
+    """Whether the judged mutation is the one that lost."""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of one mutation. `rejection` set: nothing else is."""
+
+    rejection: Reject | None = None
+    deltas: list[RowDelta] = field(default_factory=list[RowDelta])
+    lost: list[LostWrite] = field(default_factory=list[LostWrite])
+    derived: list[Change[Any]] = field(default_factory=list[Change[Any]])
+    is_under_tombstone: bool = False
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether some write of the mutation lost, or went under a tombstone."""
+        return self.is_under_tombstone or any(lost.is_own for lost in self.lost)
+
+
+class Judge:
+    """Judges the mutations of one app. `actor` None stands for the primary itself: no rules."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def judge(
+        self,
+        mutation: Mutation,
+        *,
+        person: PersonId | None,
+        role_in: Callable[[str], str | None],
+        befores: Mapping[RowKey, RowState],
+        receive_h: int,
+    ) -> Verdict:
+        """Decide one mutation against the rows as they stand.
+
+        `befores` holds every row the mutation names that exists; `receive_h` is the primary's clock
+        at ingest, which first-write fields are stamped with.
+        """
+        verdict = Verdict()
+        overlay: dict[RowKey, RowState] = {}
+        for change in mutation.changes:
+            key = (change.collection, change.row)
+            before = overlay.get(key) or befores.get(key)
+            rejection = self._judge_change(
+                mutation, change, before, person, role_in, receive_h, verdict
+            )
+            if rejection is not None:
+                return Verdict(rejection=rejection)
+            if len(mutation.changes) > 1:
+                delta = verdict.deltas[-1]
+                overlay[key] = merge_delta(
+                    before or RowState(change.row, delta.space),
+                    delta,
+                    self._app.collections[change.collection].fields,
+                )
+        return verdict
+
+    def _judge_change(  # noqa: PLR0911  (one return per reason, in order of precedence)
+        self,
+        mutation: Mutation,
+        change: Change[Any],
+        before: RowState | None,
+        person: PersonId | None,
+        role_in: Callable[[str], str | None],
+        receive_h: int,
+        verdict: Verdict,
+    ) -> Reject | None:
+        declared = self._app.collections[change.collection]
+        if change.operation is Operation.INSERT:
+            space = change.space
+            if before is not None and before.space != space:
+                return Reject("row-exists", "This id is taken by another row.")
+        elif before is None:
+            return Reject("row-missing", "There is no such row for you.")
+        else:
+            space = before.space
+        if person is not None:
+            role = role_in(space)
+            denied = decide(
+                declared.access,
+                declared.fields,
+                role=role,
+                operation=change.operation,
+                written=change.fields,
+            )
+            if denied is not None:
+                return Reject(denied.code, denied.message, denied.fields)
+            if self._app.rules[change.collection]:
+                actor = Actor(person, role, mutation.device, unix_ms(mutation.h))
+                rejection = self._ask_rules(declared, actor, before, change, verdict)
+                if rejection is not None:
+                    return rejection
+        try:
+            verdict.deltas.append(
+                _admit(declared, mutation, change, before, space, receive_h, verdict)
+            )
+        except Refusal as refusal:
+            return Reject(refusal.code, refusal.message, tuple(change.fields))
+        return None
+
+    def _ask_rules(
+        self,
+        declared: type[Collection],
+        actor: Actor,
+        before: RowState | None,
+        change: Change[Any],
+        verdict: Verdict,
+    ) -> Reject | None:
+        view = declared(before or RowState(change.row, change.space))
+        for rule in self._app.rules[change.collection]:
+            try:
+                answer = rule(actor, view, change)
+            except Exception as error:  # noqa: BLE001  (the app's code: its failure is a receipt)
+                name = getattr(rule, "__name__", "rule")
+                return Reject("rule-failed", f"{name} failed: {type(error).__name__}")
+            if answer is None or isinstance(answer, Accept):
+                continue
+            if isinstance(answer, Reject):
+                return answer
+            if isinstance(answer, Derive):  # pyright: ignore[reportUnnecessaryIsInstance]
+                verdict.derived.extend(answer.changes)
+            else:
+                return Reject("rule-failed", "A rule answered neither Accept, Reject nor Derive.")
+        return None
+
+
+def _admit(
+    declared: type[Collection],
+    mutation: Mutation,
+    change: Change[Any],
+    before: RowState | None,
+    space: Any,  # noqa: ANN401  (SpaceId; kept loose on the hot path)
+    receive_h: int,
+    verdict: Verdict,
+) -> RowDelta:
+    """Turn an allowed change into its delta, noting which writes lose; may raise Refusal."""
+    at = Write(mutation.h, mutation.device, mutation.counter)
+    states = before.fields if before is not None else {}
+    deltas: dict[str, Any] = {}
+    for name, payload in change.fields.items():
+        spec = declared.fields[name]
+        stored = states.get(name)
+        if spec.is_register:
+            at_field = Write(receive_h, at.n, at.counter) if spec.uses_receive_stamp else at
+            delta = deltas[name] = spec.admit(stored, payload, at_field)
+            if stored is not None:
+                _note_concurrency(spec, change, stored, delta, at_field, space, verdict)
+        else:
+            delta = deltas[name] = spec.admit(stored, payload, at)
+            if spec.kind == "counter" and stored is not None and delta is not None:
+                _note_closed_epoch(change, name, stored, delta, at, space, verdict)
+    alive = _alive_write(declared, change, before, at, verdict)
+    return RowDelta(change.collection, change.row, space, alive, deltas)
+
+
+def _alive_write(
+    declared: type[Collection],
+    change: Change[Any],
+    before: RowState | None,
+    at: Write,
+    verdict: Verdict,
+) -> tuple[int, int, bool] | None:
+    if change.operation is not Operation.EDIT:
+        return (at.h, at.n, change.operation is not Operation.DELETE)
+    if before is not None and not before.alive[2]:
+        had_not_seen = change.seen != before.alive[0]
+        if declared.edit_wins and had_not_seen:
+            verdict.derived.append(
+                Change(change.collection, change.row, Operation.RESTORE, before.space)
+            )
+        else:
+            verdict.is_under_tombstone = True
+    return None
+
+
+def _note_concurrency(
+    spec: Any,  # noqa: ANN401  (a Register of any value)
+    change: Change[Any],
+    stored: list[Any],
+    delta: list[Any],
+    at: Write,
+    space: str,
+    verdict: Verdict,
+) -> None:
+    """J2: record what lost when the author had not seen the stored write."""
+    h, n, value = stored
+    if n == at.n or h == change.base.get(spec.name, 0):
+        return
+    written = delta[2]
+    if written == value and type(written) is type(value):
+        return
+    if isinstance(spec, Custom):
+        resolved = spec.resolve(change.fields[spec.name]["base"], value, written)
+        payload = {"base": written, "value": resolved}
+        verdict.derived.append(
+            Change(change.collection, change.row, Operation.EDIT, change.space, {spec.name: payload})
+        )
+    is_own = spec.merge(stored, delta) is stored
+    ours, theirs = (written, delta[0], delta[1]), (value, h, n)
+    verdict.lost.append(
+        LostWrite(
+            change.collection,
+            change.row,
+            space,
+            spec.name,
+            winner=theirs if is_own else ours,
+            loser=ours if is_own else theirs,
+            is_own=is_own,
+        )
+    )
+
+
+def _note_closed_epoch(
+    change: Change[Any],
+    name: str,
+    stored: list[Any],
+    delta: list[Any],
+    at: Write,
+    space: str,
+    verdict: Verdict,
+) -> None:
+    """A counter change of a closed epoch is dropped by the merge: say so (values are states)."""
+    if delta[0] < stored[0]:
+        winner, loser = (stored, 0, 0), (delta, at.h, at.n)
+        verdict.lost.append(
+            LostWrite(change.collection, change.row, space, name, winner, loser, is_own=True)
+        )

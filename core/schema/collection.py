@@ -1,0 +1,71 @@
+"""A declared table of synced rows: subclass Collection and name each field's merge."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from core.crdt.field import Field
+from core.errors import DeclarationError
+from core.ids import CollectionName, is_name
+from core.row import RowView
+
+if TYPE_CHECKING:
+    from core.constraints import Reference, Unique
+    from core.policy import Access
+
+FIELDS_MAX = 100
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
+RESERVED = frozenset({"id", "space", "sequence", "alive", "access", "unique", "references"})
+
+
+class Collection(RowView):
+    """Base of all declared collections; an instance is a read-only view of one row.
+
+    Class keywords: `space` names the kind of space the rows live in; `name` the table (default: the
+    class name in snake_case); `edit_wins` lets an edit whose author had not seen a delete revive
+    the row.
+    """
+
+    __slots__ = ()
+
+    collection_name: ClassVar[CollectionName]
+    space_kind: ClassVar[str]
+    edit_wins: ClassVar[bool]
+    fields: ClassVar[dict[str, Field[Any]]]
+    access: ClassVar[Access]
+    unique: ClassVar[tuple[Unique, ...]] = ()
+    references: ClassVar[tuple[Reference, ...]] = ()
+
+    def __init_subclass__(
+        cls, *, space: str, name: str | None = None, edit_wins: bool = False, **kwargs: object
+    ) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.collection_name = CollectionName(name or _CAPITAL.sub("_", cls.__name__).lower())
+        cls.space_kind = space
+        cls.edit_wins = edit_wins
+        cls.fields = {key: value for key, value in vars(cls).items() if isinstance(value, Field)}
+        _check(cls)
+
+
+def _check(declared: type[Collection]) -> None:
+    title = f"collection {declared.collection_name!r}"
+    if not is_name(declared.collection_name):
+        raise DeclarationError(f"{title}: names are lower-case words joined by single underscores")
+    if not 0 < len(declared.fields) <= FIELDS_MAX:
+        raise DeclarationError(f"{title}: declare 1 to {FIELDS_MAX} fields")
+    for name in declared.fields:
+        if not is_name(name) or name in RESERVED:
+            raise DeclarationError(f"{title}: {name!r} cannot name a field")
+    if not hasattr(declared, "access"):
+        raise DeclarationError(f"{title}: without an access policy nobody may use it")
+    for constraint in declared.unique:
+        for name in constraint.fields:
+            if name not in declared.fields or not declared.fields[name].is_register:
+                raise DeclarationError(f"{title}: unique needs declared registers, not {name!r}")
+    for reference in declared.references:
+        if (
+            reference.field not in declared.fields
+            or not declared.fields[reference.field].is_register
+        ):
+            raise DeclarationError(f"{title}: {reference.field!r} cannot hold a reference")

@@ -1,0 +1,137 @@
+"""Errors of the node: each carries a fault kind, a message for people and a retry hint.
+
+    EdgeError
+    ├── Unauthenticated, Forbidden, UnknownTenant, UnknownDevice, NotFound
+    ├── ClonedDevice, CounterGap, CursorUnknown, WrongApp, SchemaAhead, SchemaTooOld
+    ├── InvalidQuery                      a REST read that cannot be answered as asked
+    └── Overloaded, StorageFull, StorageBusy, Unavailable   (retryable)
+
+Controllers translate them once, in `edge.problems`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sync_protocol.faults import FaultKind
+
+
+class EdgeError(Exception):
+    """Root of every error the node raises for a request it cannot serve."""
+
+    fault: ClassVar[FaultKind] = FaultKind.INTERNAL
+    retry_after_ms: ClassVar[int | None] = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether sending the same request later can help."""
+        return self.retry_after_ms is not None
+
+
+class Unauthenticated(EdgeError):
+    """No token, or one that this node does not take."""
+
+    fault = FaultKind.UNAUTHENTICATED
+
+
+class Forbidden(EdgeError):
+    """The person is known and may not do this."""
+
+    fault = FaultKind.FORBIDDEN
+
+
+class UnknownTenant(EdgeError):
+    """The token's tenant is not served here."""
+
+    fault = FaultKind.UNKNOWN_TENANT
+
+
+class UnknownDevice(EdgeError):
+    """The device number is not one of this person's: the device says hello again."""
+
+    fault = FaultKind.UNKNOWN_DEVICE
+
+
+class NotFound(EdgeError):
+    """There is no such thing for this person."""
+
+    fault = FaultKind.NOT_FOUND
+
+
+class ClonedDevice(EdgeError):
+    """One identity, two different mutations: the phone was restored or copied."""
+
+    fault = FaultKind.CLONED_DEVICE
+
+
+class CounterGap(EdgeError):
+    """Mutations are missing before this push; `merged_through` is what the server has."""
+
+    fault = FaultKind.COUNTER_GAP
+
+    def __init__(self, message: str, *, merged_through: int) -> None:
+        super().__init__(message)
+        self.merged_through = merged_through
+
+
+class CursorUnknown(EdgeError):
+    """The cursor is of another database, or from this one's future."""
+
+    fault = FaultKind.CURSOR_UNKNOWN
+
+
+class WrongApp(EdgeError):
+    """The device runs another app than this node serves."""
+
+    fault = FaultKind.WRONG_APP
+
+
+class SchemaAhead(EdgeError):
+    """The device's schema is newer than the node's: the node is to be upgraded first."""
+
+    fault = FaultKind.SCHEMA_AHEAD
+    retry_after_ms = 60_000
+
+
+class SchemaTooOld(EdgeError):
+    """The device's schema is older than the lenses reach: the app is to be upgraded."""
+
+    fault = FaultKind.SCHEMA_TOO_OLD
+
+
+class InvalidQuery(EdgeError):
+    """A filter, sort, page or field that cannot be used."""
+
+    fault = FaultKind.MALFORMED
+
+
+class Overloaded(EdgeError):
+    """A bounded queue is full."""
+
+    fault = FaultKind.OVERLOADED
+    retry_after_ms = 1_000
+
+
+class StorageFull(EdgeError):
+    """The disk is full: nothing of the request was taken."""
+
+    fault = FaultKind.STORAGE_FULL
+    retry_after_ms = 30_000
+
+
+class StorageBusy(EdgeError):
+    """The database is locked by another process: nothing of the request was taken."""
+
+    fault = FaultKind.STORAGE_BUSY
+    retry_after_ms = 1_000
+
+
+class Unavailable(EdgeError):
+    """The node is starting, stopping or cut off."""
+
+    fault = FaultKind.UNAVAILABLE
+    retry_after_ms = 2_000

@@ -1,0 +1,185 @@
+"""What services need of one tenant's database: stores inside a unit of work.
+
+A unit of work is a plain function over a `Unit`; it runs off the event loop in one hop and sees one
+snapshot. Bulk methods take and return many rows: cost follows the change, not the statements.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from core.row import RowDelta, RowState
+    from edge.ports.queries import RowQuery
+    from edge.ports.records import (
+        BucketDelta,
+        ConflictRecord,
+        DeviceRecord,
+        FeedRow,
+        MemberRecord,
+        MergedRun,
+        PrimaryChangeRecord,
+        ReceiptRecord,
+    )
+
+T = TypeVar("T")
+
+
+class MetaStore(Protocol):
+    """The tenant's own facts."""
+
+    def get(self, key: str) -> Any: ...  # noqa: ANN401  (JSON)
+    def set(self, key: str, value: Any) -> None: ...  # noqa: ANN401
+
+
+class RowStore(Protocol):
+    """Synced rows, all collections."""
+
+    def load(self, collection: str, ids: Iterable[str]) -> dict[str, RowState]:
+        """Return the rows that exist, by id."""
+        ...
+
+    def merge(self, writes: Sequence[tuple[RowDelta, int]]) -> list[tuple[str, RowState]]:
+        """Merge deltas, each with its sequence; return (collection, row as it stands) for each.
+
+        No row may occur twice in one call.
+        """
+        ...
+
+    def unique_holder(
+        self, collection: str, fields: Sequence[str], values: Sequence[Any], space: str | None
+    ) -> list[str]:
+        """Return ids of at most two living rows with these register values."""
+        ...
+
+    def referrers(self, collection: str, field: str, target: str, space: str) -> list[str]:
+        """Return the ids of living rows whose `field` holds `target` (at most 10,000)."""
+        ...
+
+    def feed(
+        self,
+        spaces_by_collection: Mapping[str, Sequence[str]],
+        *,
+        after: int,
+        until: int,
+        rows_max: int,
+    ) -> list[FeedRow]:
+        """Return the first `rows_max` rows with after < sequence <= until, ascending."""
+        ...
+
+    def of_space(self, collection: str, space: str) -> list[FeedRow]:
+        """Return every row of one collection in one space (repairs choose their buckets)."""
+        ...
+
+    def search(self, query: RowQuery) -> list[RowState]:
+        """Answer a REST read."""
+        ...
+
+    def collect(self, *, horizon: int, rows_max: int) -> int:
+        """Drop dead rows whose last write is at or before `horizon`; return how many."""
+        ...
+
+
+class DeviceStore(Protocol):
+    """Devices of this tenant."""
+
+    def by_number(self, n: int) -> DeviceRecord | None: ...
+    def by_installation(self, person: str, installation: str) -> DeviceRecord | None: ...
+    def register(self, person: str, installation: str, *, now_ms: int) -> DeviceRecord: ...
+    def ensure_primary(self, n: int) -> DeviceRecord: ...
+    def save(self, device: DeviceRecord) -> None: ...
+    def acknowledge(self, n: int, sequence: int, *, now_ms: int) -> None: ...
+    def lowest_acknowledged(self, *, seen_after_ms: int) -> int | None: ...
+
+
+class ReceiptStore(Protocol):
+    """Outcomes of mutations."""
+
+    def add(self, runs: Sequence[MergedRun], receipts: Sequence[ReceiptRecord]) -> None: ...
+    def runs(self, n: int, *, first: int, last: int) -> list[MergedRun]: ...
+    def receipts(self, n: int, *, first: int, last: int, limit: int) -> list[ReceiptRecord]: ...
+    def quarantine(self, n: int, counter: int, payload: bytes, reason: str) -> None: ...
+    def trim(self, *, kept_per_device: int) -> None: ...
+
+
+class MemberStore(Protocol):
+    """Spaces and who is in them."""
+
+    def roles(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Return the role of each (person, space) pair that is a membership."""
+        ...
+
+    def of_person(self, person: str) -> list[MemberRecord]: ...
+    def changed(self, person: str, *, after: int) -> list[MemberRecord]: ...
+    def dirty_spaces(self, person: str, *, after: int) -> list[MemberRecord]:
+        """Return the person's memberships whose space has a row write after a sequence."""
+        ...
+
+    def of_space(self, space: str) -> list[MemberRecord]: ...
+    def set(self, member: MemberRecord) -> None: ...
+    def ensure_space(self, space: str, kind: str) -> None: ...
+    def kind_of(self, space: str) -> str | None: ...
+    def touch_spaces(self, heads: Mapping[str, int]) -> None:
+        """Note the last row write of each space."""
+        ...
+
+
+class DigestStore(Protocol):
+    """Digest sums per space, collection and bucket."""
+
+    def add(self, deltas: Iterable[BucketDelta]) -> None: ...
+    def spaces(self, spaces: Sequence[str]) -> dict[str, dict[str, int]]:
+        """Return space -> collection -> digest."""
+        ...
+
+    def buckets(self, space: str) -> dict[str, list[int]]: ...
+    def rows(self, spaces: Sequence[str]) -> int:
+        """Return how many living rows the spaces hold."""
+        ...
+
+
+class ConflictStore(Protocol):
+    """The conflict log and the log of the primary's own changes, both of bounded length."""
+
+    def add(self, conflicts: Sequence[ConflictRecord]) -> None: ...
+    def list(
+        self,
+        spaces: Sequence[str],
+        *,
+        collection: str | None,
+        row: str | None,
+        after: int,
+        limit: int,
+    ) -> list[ConflictRecord]: ...
+    def log_primary(self, changes: Sequence[PrimaryChangeRecord]) -> None: ...
+    def primary_changes(self, *, after: int, limit: int) -> list[PrimaryChangeRecord]: ...
+    def trim(self, *, kept: int) -> None: ...
+
+
+class Unit(Protocol):
+    """All stores of one tenant in one transaction."""
+
+    meta: MetaStore
+    rows: RowStore
+    devices: DeviceStore
+    receipts: ReceiptStore
+    members: MemberStore
+    digests: DigestStore
+    conflicts: ConflictStore
+
+
+class Database(Protocol):
+    """One tenant's database."""
+
+    async def read(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` on one snapshot."""
+        ...
+
+    async def write(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` in the one write transaction: all of it is durable on return, or none."""
+        ...
+
+    async def close(self) -> None: ...
+

@@ -1,0 +1,68 @@
+"""One tenant's database: an SQL engine with all repositories on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from edge.repositories.conflicts import SqlConflicts
+from edge.repositories.devices import SqlDevices
+from edge.repositories.digests import SqlDigests
+from edge.repositories.members import SqlMembers
+from edge.repositories.meta import SqlMeta
+from edge.repositories.migrations import migrate
+from edge.repositories.receipts import SqlReceipts
+from edge.repositories.rows import SqlRows
+from edge.repositories.sql.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from core.schema.app import App
+    from edge.ports.sql import SqlEngine, SqlWriter
+    from edge.ports.stores import Unit
+
+T = TypeVar("T")
+
+
+def tables_of(app: App) -> dict[str, Table]:
+    """Generate the SQL of an app, once for all tenants."""
+    return {name: Table(declared) for name, declared in app.collections.items()}
+
+
+class SqlUnit:
+    """All stores in one transaction (a read-only one fails on writes, in the database)."""
+
+    def __init__(self, sql: SqlWriter, tables: Mapping[str, Table]) -> None:
+        self.meta = SqlMeta(sql)
+        self.rows = SqlRows(sql, tables)
+        self.devices = SqlDevices(sql)
+        self.receipts = SqlReceipts(sql)
+        self.members = SqlMembers(sql)
+        self.digests = SqlDigests(sql)
+        self.conflicts = SqlConflicts(sql)
+
+
+class TenantDatabase:
+    """The Database port over any SqlEngine."""
+
+    def __init__(self, engine: SqlEngine, tables: Mapping[str, Table]) -> None:
+        self._engine = engine
+        self._tables = tables
+
+    async def migrate(self, app: App, *, new_database_id: str) -> None:
+        """Bring the database to this program's format and this app's schema."""
+        await self._engine.write(
+            lambda sql: migrate(sql, app, self._tables.values(), new_database_id=new_database_id)
+        )
+
+    async def read(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` on one snapshot."""
+        return await self._engine.read(lambda sql: work(SqlUnit(sql, self._tables)))  # type: ignore[arg-type]
+
+    async def write(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` in the one write transaction."""
+        return await self._engine.write(lambda sql: work(SqlUnit(sql, self._tables)))
+
+    async def close(self) -> None:
+        """Close the engine."""
+        await self._engine.close()

@@ -1,0 +1,88 @@
+"""Spaces, and who is in them with which role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.ports.records import MemberRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edge.ports.sql import SqlWriter
+
+_COLUMNS = "m.person, m.space, m.kind, m.role, m.sequence"
+
+
+class SqlMembers:
+    """sk_member and sk_space. A removed membership stays, with role NULL, so that devices learn it."""
+
+    def __init__(self, sql: SqlWriter) -> None:
+        self._sql = sql
+
+    def roles(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """Return the role of each (person, space) pair that is a membership."""
+        found: dict[tuple[str, str], str] = {}
+        for pair in pairs:
+            row = self._sql.one(
+                "SELECT role FROM sk_member WHERE person = ? AND space = ?", pair
+            )
+            if row is not None and row[0] is not None:
+                found[pair] = row[0]
+        return found
+
+    def of_person(self, person: str) -> list[MemberRecord]:
+        """Return a person's present memberships."""
+        return self._select("WHERE m.person = ? AND m.role IS NOT NULL", (person,))
+
+    def changed(self, person: str, *, after: int) -> list[MemberRecord]:
+        """Return a person's memberships that were given, changed or removed after a sequence."""
+        return self._select("WHERE m.person = ? AND m.sequence > ?", (person, after))
+
+    def dirty_spaces(self, person: str, *, after: int) -> list[MemberRecord]:
+        """Return the person's memberships whose space has a row write after a sequence."""
+        return self._select(
+            "CROSS JOIN sk_space s ON s.space = m.space "
+            "WHERE m.person = ? AND m.role IS NOT NULL AND s.sequence > ?",
+            (person, after),
+        )
+
+    def of_space(self, space: str) -> list[MemberRecord]:
+        """Return a space's present members."""
+        return self._select("WHERE m.space = ? AND m.role IS NOT NULL", (space,))
+
+    def set(self, member: MemberRecord) -> None:
+        """Store a membership; its space comes into being with its first member."""
+        self.ensure_space(member.space, member.kind)
+        self._sql.run(
+            "INSERT INTO sk_member (person, space, kind, role, sequence) VALUES (?, ?, ?, ?, ?) "
+            "ON CONFLICT (person, space) DO UPDATE SET role = excluded.role, "
+            "sequence = excluded.sequence",
+            (member.person, member.space, member.kind, member.role, member.sequence),
+        )
+
+    def ensure_space(self, space: str, kind: str) -> None:
+        """Make a space exist."""
+        self._sql.run(
+            "INSERT INTO sk_space (space, kind) VALUES (?, ?) ON CONFLICT (space) DO NOTHING",
+            (space, kind),
+        )
+
+    def kind_of(self, space: str) -> str | None:
+        """Return what kind of space this is, or None when there is no such space."""
+        row = self._sql.one("SELECT kind FROM sk_space WHERE space = ?", (space,))
+        return None if row is None else row[0]
+
+    def touch_spaces(self, heads: Mapping[str, int]) -> None:
+        """Note the last row write of each space."""
+        self._sql.run(
+            "UPDATE sk_space SET sequence = max(sequence, head.value) FROM json_each(?) AS head "
+            "WHERE sk_space.space = head.key",
+            (msgspec.json.encode(heads).decode(),),
+        )
+
+    def _select(self, condition: str, parameters: tuple[object, ...]) -> list[MemberRecord]:
+        rows = self._sql.all(f"SELECT {_COLUMNS} FROM sk_member m {condition}", parameters)
+        return [MemberRecord(*row) for row in rows]

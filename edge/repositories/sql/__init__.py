@@ -1,0 +1,1 @@
+"""Generated SQL: the columns, tables and merge statements of a declared collection."""

@@ -1,0 +1,205 @@
+"""The SQLite engine: one file, one writer connection, a few read-only ones, one thread hop per unit.
+
+The writer alone checkpoints: SQLite before 3.51.3 can corrupt a WAL when two connections write or
+checkpoint at once. Readers open `mode=ro` and hold a snapshot no longer than one unit of work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import deque
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+
+import aiosqlite
+
+from edge.errors import StorageBusy, StorageFull, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from edge.ports.sql import SqlReader, SqlRow, SqlWriter
+
+T = TypeVar("T")
+
+READERS_MAX: Final = 3
+"""Reading threads per database: enough to overlap disk waits, few enough to leave the cores to work."""
+BUSY_TIMEOUT_MS: Final = 2_000
+CACHE_KIB: Final = 32_768
+STATEMENTS_CACHED: Final = 256
+WAL_PAGES_CHECKPOINT: Final = 4_000
+"""About 16 MiB of WAL between checkpoints: fewer fsyncs, bounded recovery."""
+
+
+class _Unit:
+    """One unit of work on one connection, inside a transaction; lives in the connection's thread."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
+        return self._connection.execute(sql, parameters).fetchall()
+
+    def one(self, sql: str, parameters: Sequence[Any] = ()) -> SqlRow | None:
+        return self._connection.execute(sql, parameters).fetchone()
+
+    def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self._connection.execute(sql, parameters).rowcount
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, rows)
+
+
+class _Connection(aiosqlite.Connection):
+    """aiosqlite's connection with one hop to its thread per unit of work, not per statement."""
+
+    async def unit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _connect(uri: str, *, is_writer: bool, synchronous: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        uri,
+        uri=True,
+        isolation_level=None,
+        timeout=BUSY_TIMEOUT_MS / 1000,
+        cached_statements=STATEMENTS_CACHED,
+        check_same_thread=False,
+    )
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    if is_writer:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_CHECKPOINT}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+    else:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _in_snapshot(work: Callable[[SqlReader], T], connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN")
+    try:
+        return work(_Unit(connection))
+    finally:
+        connection.execute("COMMIT")
+
+
+def _in_transaction(work: Callable[[SqlWriter], T], connection: sqlite3.Connection) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = work(_Unit(connection))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise StorageFull("The node's disk is full or failing; nothing was taken.") from error
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise StorageBusy("The database is locked by another process.") from error
+        raise
+
+
+class SqliteEngine:
+    """One SQLite database file behind the SqlEngine port."""
+
+    def __init__(
+        self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", is_writer: bool = True
+    ) -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self._is_writer = is_writer
+        self._writer: _Connection | None = None
+        self._write_turn = asyncio.Lock()
+        self._idle_readers: deque[_Connection] = deque()
+        self._readers: list[_Connection] = []
+        self._reader_free = asyncio.Semaphore(READERS_MAX)
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Open the writer (which creates the file); readers open at their first use."""
+        if self._is_writer:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with _translated():
+                self._writer = await self._started("rwc", is_writer=True)
+        self._is_open = True
+
+    async def read(self, work: Callable[[SqlReader], T]) -> T:
+        """Run `work` on one snapshot, off the loop."""
+        self._require_open()
+        async with self._reader_free:
+            reader = await self._take_reader()
+            try:
+                with _translated():
+                    return await reader.unit(partial(_in_snapshot, work))
+            finally:
+                self._idle_readers.append(reader)
+
+    async def write(self, work: Callable[[SqlWriter], T]) -> T:
+        """Run `work` in the one write transaction, off the loop; units take turns."""
+        self._require_open()
+        writer = self._writer
+        if writer is None:
+            raise Unavailable("This process reads only.")
+        async with self._write_turn:
+            with _translated():
+                return await asyncio.shield(writer.unit(partial(_in_transaction, work)))
+
+    async def data_version(self) -> int:
+        """Return a number that changes with every commit of any other connection."""
+        self._require_open()
+        async with self._reader_free:
+            reader = await self._take_reader()
+            try:
+                return await reader.unit(
+                    lambda connection: connection.execute("PRAGMA data_version").fetchone()[0]
+                )
+            finally:
+                self._idle_readers.appendleft(reader)
+
+    async def close(self) -> None:
+        """Close readers, then the writer, which checkpoints and removes the WAL."""
+        self._is_open = False
+        async with self._write_turn:
+            for connection in [*self._readers, *([self._writer] if self._writer else [])]:
+                await connection.close()
+            self._readers.clear()
+            self._idle_readers.clear()
+            self._writer = None
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise Unavailable("The database is closed.")
+
+    async def _take_reader(self) -> _Connection:
+        if self._idle_readers:
+            return self._idle_readers.pop()
+        with _translated():
+            reader = await self._started("ro", is_writer=False)
+        self._readers.append(reader)
+        return reader
+
+    async def _started(self, mode: str, *, is_writer: bool) -> _Connection:
+        connect = partial(
+            _connect,
+            f"{self._path.resolve().as_uri()}?mode={mode}",
+            is_writer=is_writer,
+            synchronous=self._synchronous,
+        )
+        return await _Connection(connect, iter_chunk_size=64)
