@@ -31,3 +31,5 @@ STREAM_QUEUE_FRAMES_MAX: Final = 64
 """Frames waiting for one slow stream; beyond it all are dropped and one data-free poke is sent."""
 PUSHES_IN_FLIGHT_MAX: Final = 1
 """Pushes a stream may have unanswered: order is per device, and one keeps the pipe full enough."""
+READS_IN_FLIGHT_MAX: Final = 1
+"""Pulls or repairs a stream may have unanswered: each needs the answer before it."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+import msgspec
+
+from core.ids import INTEGER_MAX
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.base import Counter, Message
+
+Request = Literal["hello", "push", "pull", "repair"]
 
 
 class Fault(Message, tag="fault"):
     """`kind` is stable (docs/ERRORS.md); `retry_after_ms` None means: do not send this again.
 
-    `merged_through` comes with `counter-gap` and `cloned-device`: the highest contiguous counter of
-    the device with a final outcome.
+    `answers` is the kind of request it answers (a stream may have a push and a pull open at once);
+    None concerns the stream as a whole. `merged_through` comes with `counter-gap` and
+    `cloned-device`: the device's highest contiguous counter with a final outcome.
     """
 
     fault: FaultKind
     message: str
-    retry_after_ms: int | None = None
+    retry_after_ms: Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)] | None = None
+    answers: Request | None = None
     merged_through: Counter | None = None

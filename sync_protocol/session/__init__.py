@@ -1,0 +1,1 @@
+"""Session state machines, sans-IO: events in, effects out, one table per machine."""

@@ -1,0 +1,155 @@
+"""The client session: hello, then pushes and pulls side by side, then live.
+
+One machine serves a socket and plain HTTP alike. The shell carries out effects in order, and feeds
+the store's answers back before it feeds the next message of the link. Pushes are a machine of their
+own (`push_lane`); what is read is this one; its table is in `client_table`.
+
+Invariants
+  S1  no effect deletes a mutation that has no final receipt
+  S2  at most one hello, pull or repair is unanswered, and at most one push
+  S3  pages are shown only as whole rounds
+  S4  one repair per space between two visits to `live`, so that a mismatch cannot loop
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sync_protocol import limits
+from sync_protocol.messages.pull import Pull
+from sync_protocol.messages.repair import Repair
+from sync_protocol.session import effects as do
+from sync_protocol.session import events as on
+from sync_protocol.session.client_table import CLIENT_TABLE
+from sync_protocol.session.push_lane import PushLane
+from sync_protocol.session.states import ClientState
+from sync_protocol.session.table import step
+
+if TYPE_CHECKING:
+    from sync_protocol.messages.cursor import Cursor
+    from sync_protocol.messages.hello import Hello
+
+
+class ClientSession:
+    """One device's session over any number of links, one after the other.
+
+    `has_pokes` is False over plain HTTP, where nothing tells the device of changes: then each
+    drained queue is followed by a pull.
+    """
+
+    def __init__(
+        self, *, rows_max: int = limits.ROWS_PER_PAGE_DEFAULT, has_pokes: bool = True
+    ) -> None:
+        self.state = ClientState.OFFLINE
+        self.effects: list[do.ClientEffect] = []
+        self.lane = PushLane(self.effects)
+        self.rows_max = rows_max
+        self.has_pokes = has_pokes
+        self.hello: Hello | None = None
+        self.device = 0
+        self.cursor: Cursor | None = None
+        """How far confirmed rows have been read."""
+        self.reading: Cursor | None = None
+        """How far pages have been kept aside beyond `cursor`; None outside a round."""
+        self.asked: Hello | Pull | Repair | None = None
+        """The hello, pull or repair sent last (S2)."""
+        self.damaged: dict[str, dict[str, list[bytes]]] = {}
+        """Spaces to repair, with the device's digests."""
+        self.repaired: set[str] = set()
+        """Spaces repaired since the session was last live (S4)."""
+        self.is_stale = False
+        """Whether another round is due after this one."""
+        self.latest = 0
+        """The highest sequence the server has told of, in a poke or for our own pushes."""
+        self.attempt = 0
+
+    def handle(self, event: on.ClientEvent) -> list[do.ClientEffect]:
+        """Take one event and return what is to be done, in order.
+
+        Raise OutOfTurn, or MalformedMessage for a page that contradicts itself: then close the link
+        and feed Disconnected.
+        """
+        before = self.state
+        self.effects.clear()
+        happened = event.message if isinstance(event, on.Received) else event
+        self.state = step(CLIENT_TABLE, self, self.state, happened)
+        if self.state is not before:
+            self.effects.append(do.Reached(self.state.value))
+        return list(self.effects)
+
+    @property
+    def sequence(self) -> int:
+        """The sequence up to which confirmed rows have been read."""
+        return 0 if self.cursor is None else self.cursor.sequence
+
+    @property
+    def schema_version(self) -> int:
+        """The schema version the device has introduced itself with."""
+        assert self.hello is not None
+        return self.hello.schema_version
+
+    def greet(self) -> ClientState:
+        """Say hello."""
+        assert self.hello is not None
+        self.ask(self.hello)
+        return ClientState.GREETING
+
+    def pull(self) -> ClientState:
+        """Ask for the next page."""
+        self.is_stale = False
+        self.ask(
+            Pull(
+                device=self.device,
+                schema_version=self.schema_version,
+                cursor=self.reading or self.cursor,
+                rows_max=self.rows_max,
+                unconfirmed=self.lane.unconfirmed,
+                wait_for=self.latest if self.latest > self.sequence else 0,
+            )
+        )
+        return ClientState.PULLING
+
+    def ask(self, message: Hello | Pull | Repair) -> None:
+        """Send a message of the reading machine."""
+        self.asked = message
+        self.effects.append(do.Send(message))
+
+    def go_on(self) -> ClientState:
+        """Choose what follows a finished round or repair: a repair, another round, or live."""
+        if self.damaged:
+            space = next(iter(self.damaged))
+            self.repaired.add(space)
+            self.ask(Repair(self.device, self.schema_version, space, self.damaged.pop(space)))
+            return ClientState.REPAIRING
+        if self.is_stale:
+            return self.pull()
+        self.repaired.clear()
+        return ClientState.LIVE
+
+    def forget_cursor(self) -> None:
+        """Read from zero again."""
+        assert self.hello is not None
+        self.hello = msgspec.structs.replace(self.hello, cursor=None)
+        self.cursor = self.reading = None
+        self.effects.append(do.ResetRead())
+
+    def put_back_repair(self) -> None:
+        """Remember a repair that was asked for and not answered."""
+        if isinstance(self.asked, Repair):
+            self.damaged[self.asked.space] = self.asked.digests
+            self.repaired.discard(self.asked.space)
+
+    def leave(self, *, after_ms: int | None = None) -> ClientState:
+        """Give up the link and ask for a new one."""
+        self.give_up()
+        self.effects.append(do.Reconnect(after_ms, self.attempt))
+        self.attempt += 1
+        return ClientState.OFFLINE
+
+    def give_up(self) -> None:
+        """Forget what belongs to the link."""
+        self.put_back_repair()
+        self.asked = None
+        self.lane.stop()

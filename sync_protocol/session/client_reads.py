@@ -1,0 +1,183 @@
+"""What the client session does with each event, except faults. Handlers return the next state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sync_protocol.errors import MalformedMessage
+from sync_protocol.messages.cursor import Cursor
+from sync_protocol.messages.repair import Repair
+from sync_protocol.session import effects as do
+from sync_protocol.session.states import ClientState
+
+if TYPE_CHECKING:
+    from sync_protocol.messages.page import Page
+    from sync_protocol.messages.poke import Poke
+    from sync_protocol.messages.pushed import Pushed
+    from sync_protocol.messages.repaired import Repaired
+    from sync_protocol.messages.welcome import Welcome
+    from sync_protocol.session import events as on
+    from sync_protocol.session.client import ClientSession
+
+
+def stay(session: ClientSession, _event: object) -> ClientState:
+    """Let an event pass that changes nothing now."""
+    return session.state
+
+
+def connected(session: ClientSession, event: on.Connected) -> ClientState:
+    """Say hello; pages kept aside are good only if the store stands where the session does."""
+    session.hello = event.hello
+    if event.hello.cursor != session.cursor:
+        session.cursor = event.hello.cursor
+        session.reading = None
+    session.device = 0
+    session.repaired.clear()
+    return session.greet()
+
+
+def disconnected(session: ClientSession, _event: on.Disconnected) -> ClientState:
+    """Ask for a new link."""
+    return session.leave()
+
+
+def welcomed(session: ClientSession, event: Welcome) -> ClientState:
+    """Become the device the server knows, and push what it has not got."""
+    session.asked = None
+    session.device = event.device
+    session.latest = 0
+    session.effects.append(do.BecomeDevice(event))
+    if event.resume == "reset" and (session.cursor or session.reading) is not None:
+        session.forget_cursor()
+    session.lane.start(device=event.device, after=event.merged_through)
+    return ClientState.PUSHING
+
+
+def lane_moved(session: ClientSession, event: on.PushReady | on.QueueChanged) -> ClientState:
+    """Hand an event to the pushes; a drained queue lets reading go first."""
+    session.lane.handle(event)
+    return after_lane(session)
+
+
+def pushed(session: ClientSession, event: Pushed) -> ClientState:
+    """Settle receipts, and remember up to where our own writes have to be read."""
+    session.attempt = 0
+    session.latest = max(session.latest, event.sequence)
+    session.lane.handle(event)
+    return after_lane(session)
+
+
+def after_lane(session: ClientSession) -> ClientState:
+    """Begin a round when the pushes allow it and it is due."""
+    if session.lane.is_drained:
+        if session.state is ClientState.PUSHING:
+            return session.pull()
+        is_behind = session.latest > session.sequence
+        if session.state is ClientState.LIVE and is_behind and not session.has_pokes:
+            return session.pull()
+    return session.state
+
+
+def page(session: ClientSession, event: Page) -> ClientState:
+    """Keep a page aside, or apply its round."""
+    asked_for = session.reading or session.cursor
+    if event.more and event.cursor == asked_for:
+        raise MalformedMessage("a page with more behind it does not move the cursor")
+    if not event.more and event.checkpoint is None:
+        raise MalformedMessage("the last page of a round has no checkpoint")
+    session.asked = None
+    session.attempt = 0
+    if not event.more:
+        session.effects.append(do.ApplyRound(event))
+        return ClientState.APPLYING
+    session.effects.append(do.KeepPage(event))
+    session.reading = event.cursor
+    return session.pull()
+
+
+def round_applied(session: ClientSession, event: on.RoundApplied) -> ClientState:
+    """Repair what differs, read what has come meanwhile, else be live."""
+    has_moved = event.cursor.sequence > session.sequence
+    round_applied_late(session, event)
+    if session.latest > session.sequence and has_moved:
+        session.is_stale = True
+    return session.go_on()
+
+
+def round_applied_late(session: ClientSession, event: on.RoundApplied) -> ClientState:
+    """Take note of a round that the store finished after the link was gone."""
+    session.cursor = event.cursor
+    session.reading = None
+    session.lane.unconfirmed = event.unconfirmed
+    return session.state
+
+
+def mismatched(session: ClientSession, event: on.Mismatched) -> ClientState:
+    """Note a damaged space, and repair it at once when live; report it when that did not help."""
+    if event.space in session.repaired:
+        session.effects.append(do.ReportDamage(event.space))
+        return session.state
+    session.damaged[event.space] = event.digests
+    return session.go_on() if session.state is ClientState.LIVE else session.state
+
+
+def repaired(session: ClientSession, event: Repaired) -> ClientState:
+    """Replace the damaged buckets."""
+    if not isinstance(session.asked, Repair) or session.asked.space != event.space:
+        raise MalformedMessage("a repair of another space was asked for")
+    session.asked = None
+    session.attempt = 0
+    session.effects.append(do.ApplyRepair(event))
+    return ClientState.REPAIRING
+
+
+def repair_applied(session: ClientSession, event: on.RepairApplied) -> ClientState:
+    """Read on when the space differs still: its other rows may have changed meanwhile."""
+    session.is_stale = session.is_stale or not event.is_equal
+    return session.go_on()
+
+
+def poked_live(session: ClientSession, event: Poke) -> ClientState:
+    """Apply a poke that follows on what has been read, else pull."""
+    if event.sequence <= session.sequence:
+        return ClientState.LIVE
+    session.latest = max(session.latest, event.sequence)
+    if session.cursor is None or event.pull or event.since != session.sequence:
+        return session.pull()
+    session.effects.append(do.ApplyPoke(event))
+    session.cursor = Cursor(session.cursor.database, event.sequence)
+    if session.lane.unconfirmed <= event.merged_through:
+        session.lane.unconfirmed = 0
+    return ClientState.LIVE
+
+
+def poked_busy(session: ClientSession, event: Poke) -> ClientState:
+    """Remember that there is more to read than the present round may bring."""
+    session.latest = max(session.latest, event.sequence)
+    return session.state
+
+
+def pull_wanted_live(session: ClientSession, _event: on.PullWanted) -> ClientState:
+    """Begin a round."""
+    return session.pull()
+
+
+def pull_wanted_busy(session: ClientSession, _event: on.PullWanted) -> ClientState:
+    """Let another round follow the present one."""
+    session.is_stale = True
+    return session.state
+
+
+def retry_due(session: ClientSession, event: on.RetryDue) -> ClientState:
+    """Ask again, after a delay."""
+    if event.of == "push":
+        session.lane.handle(event)
+        return after_lane(session)
+    if session.state is not ClientState.WAITING:
+        return session.state
+    if session.device == 0:
+        return session.greet()
+    if isinstance(session.asked, Repair):
+        session.ask(session.asked)
+        return ClientState.REPAIRING
+    return session.pull()

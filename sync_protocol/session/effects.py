@@ -1,0 +1,180 @@
+"""Effects: what the sessions ask of the shells around them, to be carried out in order.
+
+No effect deletes a mutation that has no final receipt: whatever arrives, the queue stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sync_protocol.messages.fault import Fault
+from sync_protocol.messages.page import Page
+from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.pushed import Pushed
+from sync_protocol.messages.repaired import Repaired
+from sync_protocol.messages.union import ClientMessage, ServerMessage
+from sync_protocol.messages.welcome import Welcome
+
+if TYPE_CHECKING:
+    from sync_protocol.session.events import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message to the other side."""
+
+    message: ClientMessage | ServerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeDevice:
+    """Client: keep the device number, the skew and the server's clock."""
+
+    welcome: Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class BecomeNew:
+    """Client: this installation's identity is used elsewhere, or its history is lost.
+
+    Make a new installation id, number the queue from 1 again without losing any of it, and forget
+    the device number; the cursor and the confirmed rows stay. Reconnect follows.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class PreparePush:
+    """Client: answer with PushReady, holding mutations after `after_counter`, in counter order."""
+
+    device: int
+    after_counter: int
+    mutations_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Client: keep the receipts; mutations with a final one leave the queue."""
+
+    pushed: Pushed
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPage:
+    """Client: put a page aside; its round is not complete, and nothing of it may be shown."""
+
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRound:
+    """Client: apply the pages kept aside and this last one, in one transaction.
+
+    Verify the checkpoint's digests, answer Mismatched for each space that differs, then
+    RoundApplied.
+    """
+
+    page: Page
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyPoke:
+    """Client: apply rows right away and move the cursor to the poke's sequence.
+
+    Verify the poke's digests; answer Mismatched for each space that differs, and nothing else.
+    """
+
+    poke: Poke
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyRepair:
+    """Client: replace whole buckets with the rows given; answer RepairApplied."""
+
+    repaired: Repaired
+
+
+@dataclass(frozen=True, slots=True)
+class ResetRead:
+    """Client: drop the cursor and the pages kept aside; the queue stays.
+
+    The confirmed rows stay too, until a page with `reset` replaces them.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDamage:
+    """Client: a space differs from the server's although it was repaired; tell people."""
+
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Client: answer RetryDue after `after_ms`, or after `backoff_ms(attempt, jitter)` if None."""
+
+    of: Lane
+    after_ms: int | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Client: close the link and make a new one after a delay as in Retry; then Connected."""
+
+    after_ms: int | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """Client: the session is not authenticated; get a new token, then Connected."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Client: syncing cannot go on without a person or a new app; the queue stays."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The session has changed to another state."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Server: serve a request; answer Answered."""
+
+    message: ClientMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Server: close the stream, after what was sent before."""
+
+
+ClientEffect = (
+    Send
+    | BecomeDevice
+    | BecomeNew
+    | PreparePush
+    | Settle
+    | KeepPage
+    | ApplyRound
+    | ApplyPoke
+    | ApplyRepair
+    | ResetRead
+    | ReportDamage
+    | Retry
+    | Reconnect
+    | SignIn
+    | Stop
+    | Reached
+)
+ServerEffect = Send | Serve | Close | Reached
