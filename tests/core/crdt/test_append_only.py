@@ -1,0 +1,48 @@
+"""Append-only log."""
+
+import pytest
+
+from core.crdt.append_only import AppendOnly
+from core.crdt.field import Write
+from core.errors import FieldError, Refusal
+
+LOG = AppendOnly(str)
+
+
+def test_entries_are_shown_in_stamp_order_once():
+    late = LOG.delta(LOG.parse({"append": ["c", "d"]}), Write(6, 2, 1))
+    early = LOG.delta(LOG.parse({"append": ["a"]}), Write(5, 3, 1))
+    tied = LOG.delta(LOG.parse({"append": ["e"]}), Write(6, 3, 2))
+    state = LOG.merge(LOG.merge(late, early), LOG.merge(tied, late))
+    assert LOG.value(state) == ("a", "c", "d", "e")
+
+
+def test_equal_values_are_separate_entries():
+    assert LOG.delta({"append": ["a", "a"]}, Write(5, 2, 7)) == [
+        [5, 2, 7, 0, "a"],
+        [5, 2, 7, 1, "a"],
+    ]
+
+
+def test_values_are_never_compared():
+    anything = AppendOnly(object)
+    assert anything.merge([[5, 2, 1, 0, {}]], [[5, 2, 1, 1, 3]]) == [
+        [5, 2, 1, 0, {}],
+        [5, 2, 1, 1, 3],
+    ]
+
+
+def test_a_full_log_refuses():
+    with pytest.raises(Refusal) as raised:
+        AppendOnly(str, entries_max=2).admit(
+            [[5, 2, 1, 0, "a"]], {"append": ["b", "c"]}, Write(6, 2, 2)
+        )
+    assert raised.value.code == "field-full"
+
+
+@pytest.mark.parametrize(
+    "payload", [{}, {"append": "a"}, {"append": [1]}, {"append": ["a"] * 1_001}, {"add": []}, []]
+)
+def test_bad_payloads(payload):
+    with pytest.raises(FieldError):
+        LOG.parse(payload)
