@@ -1,0 +1,1 @@
+"""Tests of the sync protocol, one file per module."""
