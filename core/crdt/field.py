@@ -113,7 +113,7 @@ class Field(ABC, Generic[T]):
         del before
         return self.delta(payload, at)
 
-    def proposed(self, payload: Payload) -> object:
+    def proposed(self, payload: Payload) -> Any:  # noqa: ANN401  (each type has a form of its own)
         """Return what a rule sees as `change.<field>`: by default the payload itself."""
         return payload
 

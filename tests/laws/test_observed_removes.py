@@ -1,7 +1,8 @@
 """Set, flag and multi-value register against models in which every write is known by everybody.
 
 A model remembers each write with the writes its author had seen; the field types only remember
-dots. Devices write against their own replica and exchange states at random, so that much is concurrent.
+dots. Devices write against their own replica and exchange states at random, so that much is
+concurrent.
 """
 
 from collections import Counter as Tally

@@ -8,7 +8,6 @@ import pytest
 from core.crdt.group import Group
 from core.errors import DeclarationError, FieldError
 
-
 UNTYPED: Any = Group
 """Declared wrongly on purpose, where pyright would object."""
 

@@ -1,0 +1,140 @@
+"""Apps and collections: what is declared is checked at once."""
+
+import json
+from typing import Any
+
+import pytest
+
+from core import (
+    Access,
+    App,
+    Change,
+    Collection,
+    Counter,
+    Lww,
+    Operation,
+    Reference,
+    Reject,
+    TreeParent,
+    Unique,
+)
+from core.errors import DeclarationError
+from core.ids import RowId, SpaceId
+from core.row import RowState
+
+ACCESS = Access(read=["owner"], insert=["owner"], edit=["owner"])
+
+
+class Note(Collection, space="team", edit_wins=True):
+    access = ACCESS
+    title = Lww(str)
+    visits = Counter()
+    parent = TreeParent(write=["owner"])
+
+
+def make_app():
+    return App("field_survey", version=1, spaces={"team": ["owner"]})
+
+
+def declare(name="thing", fields=None, **attributes):
+    body: dict[str, Any] = {"access": ACCESS, **(fields or {"title": Lww(str)}), **attributes}
+    return type(name.title(), (Collection,), body, space="team", name=name)
+
+
+def test_a_collection_knows_its_fields():
+    assert Note.collection_name == "note"
+    assert list(Note.fields) == ["title", "visits", "parent"]
+    assert Note.title is Note.fields["title"]
+    assert Note.title.name == "title"
+    assert Note.edit_wins
+
+
+def test_an_instance_reads_one_row():
+    row = RowState(RowId("r"), SpaceId("s"), fields={"title": [5, 2, "hi"], "visits": [0, 3]})
+    note = Note(row)
+    assert (note.title, note.visits, note.parent) == ("hi", 3, None)
+
+
+def test_a_change_gives_proposed_values():
+    change: Change[Note] = Change(
+        "note",
+        RowId("r"),
+        Operation.EDIT,
+        SpaceId("s"),
+        fields={"title": "new"},
+        proposals=Note.fields,
+    )
+    assert change.get(Note.title) == "new"
+    assert change.get(Note.parent) is None
+    assert "title" in change
+    assert "parent" not in change
+    with pytest.raises(AttributeError):
+        _ = change.nothing
+
+
+def test_an_app_describes_itself_as_json():
+    app = make_app()
+    app.add(Note)
+    described = app.describe()
+    assert json.loads(json.dumps(described)) == described
+    assert described["collections"]["note"]["fields"]["visits"] == {"kind": "counter"}
+
+
+def test_rules_are_registered_after_their_collection():
+    app = make_app()
+    with pytest.raises(DeclarationError):
+        app.rule(Note)(lambda *_: None)
+    app.add(Note)
+
+    @app.rule(Note)
+    def never(actor, before, change):
+        return Reject("never", "Never.")
+
+    assert app.rules["note"] == [never]
+
+
+@pytest.mark.parametrize(
+    "declare_wrongly",
+    [
+        lambda: declare(fields={"Title": Lww(str)}),
+        lambda: declare(fields={"sequence": Lww(str)}),
+        lambda: declare(fields={"a__b": Lww(str)}),
+        lambda: declare(name="no spaces"),
+        lambda: declare(unique=(Unique(("missing",)),)),
+        lambda: declare(fields={"title": Counter()}, unique=(Unique(("title",)),)),
+        lambda: declare(references=(Reference("missing", "note"),)),
+        lambda: declare(fields={f"f{i}": Counter() for i in range(101)}),
+    ],
+)
+def test_bad_collections(declare_wrongly):
+    with pytest.raises(DeclarationError):
+        declare_wrongly()
+
+
+def test_a_collection_without_access_or_fields_is_refused():
+    with pytest.raises(DeclarationError):
+        type("Empty", (Collection,), {"access": ACCESS}, space="team")
+    with pytest.raises(DeclarationError):
+        type("Open", (Collection,), {"title": Lww(str)}, space="team")
+
+
+def test_bad_apps():
+    with pytest.raises(DeclarationError):
+        App("No", version=1, spaces={})
+    with pytest.raises(DeclarationError):
+        App("app", version=0, spaces={})
+    with pytest.raises(DeclarationError):
+        App("app", version=1, spaces={"team": ["Not a role"]})
+
+
+def test_what_is_added_is_checked_against_the_app():
+    app = make_app()
+    app.add(Note)
+    with pytest.raises(DeclarationError):
+        app.add(Note)
+    with pytest.raises(DeclarationError):
+        app.add(declare(fields={"title": Lww(str, write=["stranger"])}))
+    with pytest.raises(DeclarationError):
+        App("app", version=1, spaces={"house": ["owner"]}).add(Note)
+    with pytest.raises(DeclarationError):
+        app.add(declare("other", references=(Reference("title", "nowhere"),)))
