@@ -6,6 +6,7 @@ devices often write at the same clock value; texts and numbers are few, so that 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hypothesis import strategies as st
@@ -25,14 +26,20 @@ EPOCHS = st.integers(0, 2)
 def scalars(description: dict[str, Any]) -> st.SearchStrategy[Any]:
     """Values of a described scalar: few, so that they meet, and within its limits."""
     low, high = description.get("low", -3), description.get("high", 3)
+    bytes_max = description.get("bytes_max", 0)
+    few = [min(max(number, low), high) for number in (-3, -1.5, 0, 1, 1.0, 2.5)]
     plain: st.SearchStrategy[Any] = {
-        "text": TEXTS,
-        "integer": st.integers(max(low, -3), min(high, 3)) | st.integers(low, high),
-        "number": st.sampled_from([max(low, -1.5), 0.0, 1.0, 1, min(high, 2.5)]),
+        "text": TEXTS.filter(lambda text: len(text.encode()) <= bytes_max),
+        "integer": st.sampled_from([int(number) for number in few]) | _integers(low, high),
+        "number": st.sampled_from(few) | st.floats(low, high),
         "flag": st.booleans(),
         "json": JSON_LEAVES | st.lists(JSON_LEAVES, max_size=2),
     }[description["scalar"]]
     return st.none() | plain if description.get("nullable") else plain
+
+
+def _integers(low: float, high: float) -> st.SearchStrategy[int]:
+    return st.integers(math.ceil(low), math.floor(high))
 
 
 def dots() -> st.SearchStrategy[list[list[int]]]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, event, given, settings
 from hypothesis import strategies as st
 
+from core import Custom, Group, Lww, Map, Max, MultiValue
 from core.crdt.field import Register
 from core.crdt.registry import FIELD_TYPES, SAMPLES
 from core.errors import FieldError, Refusal
@@ -142,6 +143,26 @@ def test_every_well_formed_payload_is_taken_and_proposed(kind, data):
     parsed = field.parse(data.draw(strategies.payloads(field)))
     field.proposed(parsed)
     assert text(field.parse(parsed)) == text(parsed)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        Lww(int, low=10, high=12, default=10),
+        Lww(float, low=-9.5, high=-9.25, default=-9.5),
+        Lww(str, bytes_max=1),
+        Lww(bool),
+        Map(object),
+        Max(float, low=5.5, high=6.5),
+        Group(name=str, is_open=bool),
+        MultiValue(int),
+        Custom(object, lambda *versions: versions[1]),
+    ],
+    ids=lambda field: f"{field.kind}-{field.describe().get('scalar')}",
+)
+@given(data=st.data())
+def test_payloads_of_other_declarations_are_well_formed_too(field, data):
+    field.parse(data.draw(strategies.payloads(field)))
 
 
 @pytest.mark.parametrize("kind", GROWING)

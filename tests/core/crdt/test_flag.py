@@ -23,6 +23,13 @@ def test_turning_on_again_is_a_new_dot():
     assert FLAG.value(state)
 
 
+def test_both_sides_of_a_merge_count():
+    assert (
+        FLAG.merge([[2, 1, 0]], [[2, 5, 3]]) == [[2, 5, 3]] == FLAG.merge([[2, 5, 3]], [[2, 1, 0]])
+    )
+    assert FLAG.merge([[2, 5, 3]], [[2, 1, 4]]) == [[2, 5, 4]]
+
+
 def test_off_without_dots_writes_nothing():
     assert FLAG.delta(FLAG.parse({"off": []}), Write(1, 2, 1)) is None
     assert FLAG.value(None) is False

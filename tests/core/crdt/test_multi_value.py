@@ -34,8 +34,18 @@ def test_a_device_replaces_its_own_sibling_unseen():
 def test_the_dead_keep_no_value():
     removal = written("new", at=Write(5, 3, 1), seen=[[2, 4]])
     assert removal == [[2, 0, 4, 0, None], [3, 1, 0, 5, "new"]]
+    assert written("new", at=Write(5, 3, 1), seen=[[9, 4]]) == [
+        [3, 1, 0, 5, "new"],
+        [9, 0, 4, 0, None],
+    ]
     buried = REMARKS.merge(removal, written("old", at=Write(4, 2, 3)))
     assert buried == [[2, 3, 4, 0, None], [3, 1, 0, 5, "new"]]
+
+
+def test_what_was_seen_exactly_is_buried():
+    old, new = written("old", at=Write(4, 2, 4)), written("new", at=Write(5, 3, 1), seen=[[2, 4]])
+    expected = [[2, 4, 4, 0, None], [3, 1, 0, 5, "new"]]
+    assert REMARKS.merge(old, new) == expected == REMARKS.merge(new, old)
 
 
 def test_a_resolver_cannot_bury_the_future():
