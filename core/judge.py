@@ -75,7 +75,7 @@ class Judge:
         mutation: Mutation,
         *,
         person: PersonId | None,
-        role_in: Callable[[str], str | None],
+        role_in: Callable[[str, str], str | None],
         befores: Mapping[RowKey, RowState],
         receive_h: int,
     ) -> Verdict:
@@ -109,7 +109,7 @@ class Judge:
         change: Change[Any],
         before: RowState | None,
         person: PersonId | None,
-        role_in: Callable[[str], str | None],
+        role_in: Callable[[str, str], str | None],
         receive_h: int,
         verdict: Verdict,
     ) -> Reject | None:
@@ -123,7 +123,7 @@ class Judge:
         else:
             space = before.space
         if person is not None:
-            role = role_in(space)
+            role = role_in(space, declared.space_kind)
             denied = decide(
                 declared.access,
                 declared.fields,

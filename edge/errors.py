@@ -4,6 +4,7 @@
     ├── Unauthenticated, Forbidden, UnknownTenant, UnknownDevice, NotFound
     ├── ClonedDevice, CounterGap, CursorUnknown, WrongApp, SchemaAhead, SchemaTooOld
     ├── InvalidQuery                      a REST read that cannot be answered as asked
+    ├── ConstraintViolated                inside the node only: the database refused a statement
     └── Overloaded, StorageFull, StorageBusy, Unavailable   (retryable)
 
 Controllers translate them once, in `edge.problems`.
@@ -107,6 +108,10 @@ class InvalidQuery(EdgeError):
     """A filter, sort, page or field that cannot be used."""
 
     fault = FaultKind.MALFORMED
+
+
+class ConstraintViolated(EdgeError):
+    """A statement broke an index of the schema; ingest turns it into a rejection."""
 
 
 class Overloaded(EdgeError):

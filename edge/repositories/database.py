@@ -33,6 +33,7 @@ class SqlUnit:
     """All stores in one transaction (a read-only one fails on writes, in the database)."""
 
     def __init__(self, sql: SqlWriter, tables: Mapping[str, Table]) -> None:
+        self._sql = sql
         self.meta = SqlMeta(sql)
         self.rows = SqlRows(sql, tables)
         self.devices = SqlDevices(sql)
@@ -40,6 +41,19 @@ class SqlUnit:
         self.members = SqlMembers(sql)
         self.digests = SqlDigests(sql)
         self.conflicts = SqlConflicts(sql)
+
+
+    def nested(self, work: Callable[[], T]) -> T:
+        """Run `work` under a savepoint."""
+        self._sql.run("SAVEPOINT nested")
+        try:
+            result = work()
+        except BaseException:
+            self._sql.run("ROLLBACK TO nested")
+            self._sql.run("RELEASE nested")
+            raise
+        self._sql.run("RELEASE nested")
+        return result
 
 
 class TenantDatabase:

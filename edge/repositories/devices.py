@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from core.ids import FIRST_DEVICE
 from edge.ports.records import DeviceRecord
+from edge.repositories.sql.columns import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.ports.sql import SqlWriter
 
 _COLUMNS = "n, person, installation, counter, effective, acknowledged, seen_ms"
@@ -60,6 +63,16 @@ class SqlDevices:
         self._sql.run(
             "UPDATE sk_device SET acknowledged = ?, seen_ms = max(seen_ms, ?) WHERE n = ?",
             (sequence, now_ms, n),
+        )
+
+    def counters(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the mutation counters of some devices."""
+        return dict(
+            self._sql.all(
+                "SELECT d.n, d.counter FROM json_each(?) AS wanted "
+                "CROSS JOIN sk_device d ON d.n = wanted.value",
+                (to_json(list(numbers)),),
+            )
         )
 
     def lowest_acknowledged(self, *, seen_after_ms: int) -> int | None:

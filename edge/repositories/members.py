@@ -9,7 +9,7 @@ import msgspec
 from edge.ports.records import MemberRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from edge.ports.sql import SqlWriter
 
@@ -22,16 +22,12 @@ class SqlMembers:
     def __init__(self, sql: SqlWriter) -> None:
         self._sql = sql
 
-    def roles(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
-        """Return the role of each (person, space) pair that is a membership."""
-        found: dict[tuple[str, str], str] = {}
-        for pair in pairs:
-            row = self._sql.one(
-                "SELECT role FROM sk_member WHERE person = ? AND space = ?", pair
-            )
-            if row is not None and row[0] is not None:
-                found[pair] = row[0]
-        return found
+    def membership(self, person: str, space: str) -> MemberRecord | None:
+        """Return a person's present membership of a space."""
+        found = self._select(
+            "WHERE m.person = ? AND m.space = ? AND m.role IS NOT NULL", (person, space)
+        )
+        return found[0] if found else None
 
     def of_person(self, person: str) -> list[MemberRecord]:
         """Return a person's present memberships."""
@@ -40,6 +36,17 @@ class SqlMembers:
     def changed(self, person: str, *, after: int) -> list[MemberRecord]:
         """Return a person's memberships that were given, changed or removed after a sequence."""
         return self._select("WHERE m.person = ? AND m.sequence > ?", (person, after))
+
+    def heads(self, *, after: int) -> dict[str, int]:
+        """Return every space with a row write after a sequence, and its last one."""
+        return dict(
+            self._sql.all("SELECT space, sequence FROM sk_space WHERE sequence > ?", (after,))
+        )
+
+    def changed_people(self, *, after: int) -> set[str]:
+        """Return everyone whose memberships changed after a sequence."""
+        rows = self._sql.all("SELECT person FROM sk_member WHERE sequence > ?", (after,))
+        return {row[0] for row in rows}
 
     def dirty_spaces(self, person: str, *, after: int) -> list[MemberRecord]:
         """Return the person's memberships whose space has a row write after a sequence."""

@@ -39,8 +39,10 @@ _SYSTEM_TABLES: Final = (
     "PRIMARY KEY (person, space)) STRICT, WITHOUT ROWID",
     "CREATE INDEX IF NOT EXISTS sk_member__changed ON sk_member (person, sequence)",
     "CREATE INDEX IF NOT EXISTS sk_member__space ON sk_member (space)",
+    "CREATE INDEX IF NOT EXISTS sk_member__sequence ON sk_member (sequence)",
     "CREATE TABLE IF NOT EXISTS sk_space (space TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, "
     "sequence INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS sk_space__sequence ON sk_space (sequence)",
     "CREATE TABLE IF NOT EXISTS sk_digest (space TEXT NOT NULL, collection TEXT NOT NULL, "
     "bucket INTEGER NOT NULL, digest BLOB NOT NULL, rows INTEGER NOT NULL, "
     "PRIMARY KEY (space, collection, bucket)) STRICT, WITHOUT ROWID",

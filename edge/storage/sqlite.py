@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import aiosqlite
 
-from edge.errors import StorageBusy, StorageFull, Unavailable
+from edge.errors import ConstraintViolated, StorageBusy, StorageFull, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,7 +43,10 @@ class _Unit:
         self._connection = connection
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
-        return self._connection.execute(sql, parameters).fetchall()
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.IntegrityError as error:
+            raise ConstraintViolated(str(error)) from error
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> SqlRow | None:
         return self._connection.execute(sql, parameters).fetchone()

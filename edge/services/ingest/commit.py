@@ -1,0 +1,311 @@
+"""One group commit: pushes of many devices judged, merged and answered in one transaction.
+
+Invariants
+  I1  a device's mutations take effect in counter order, each exactly once
+  I2  mutation, merge, sequence, receipt, digest and clock commit together
+  I3  a repeat gets the stored answer; the same identity with another payload is a clone
+  I4  a push is taken from its first new mutation on, or refused whole (gap, clone)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from core.changes import Mutation
+from core.clock import HybridClock, effective, measured_skew
+from core.ids import PRIMARY, MutationCounter
+from core.judge import Verdict
+from core.rules import Reject
+from edge.errors import (
+    ClonedDevice,
+    ConstraintViolated,
+    CounterGap,
+    EdgeError,
+    UnknownDevice,
+)
+from edge.ports.records import ConflictRecord, MemberRecord, PrimaryChangeRecord
+from edge.services.ingest.compensate import Compensator
+from edge.services.ingest.ledger import Ledger
+from edge.services.ingest.outcomes import Item, answer
+from edge.services.ingest.prepared import NEXT_COUNTER
+from edge.services.ingest.repeats import is_same, stored_answers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from core.judge import Judge, RowKey
+    from core.row import RowDelta, RowState
+    from core.schema.app import App
+    from edge.ports.records import DeviceRecord
+    from edge.ports.stores import Unit
+    from edge.services.ingest.prepared import PreparedMutation, PreparedPush
+    from edge.services.ingest.waves import Scheduler
+    from sync_protocol.messages.pushed import Pushed
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """Answers in the order of the group, and what the commit did (for metrics and pokes)."""
+
+    answers: list[Pushed | EdgeError]
+    sequence: int
+    mutations: int
+    row_writes: int
+
+
+@dataclass(slots=True)
+class _Taken:
+    """One push inside a commit."""
+
+    device: DeviceRecord
+    skew: int
+    items: list[Item] = field(default_factory=list[Item])
+    repeats: tuple[int, int] | None = None
+
+
+class GroupCommit:
+    """Runs one group inside a unit of work; made anew for each commit."""
+
+    def __init__(
+        self, app: App, judge: Judge, scheduler: Scheduler[Item], unit: Unit, now_ms: int
+    ) -> None:
+        self._app = app
+        self._judge = judge
+        self._scheduler = scheduler
+        self._unit = unit
+        self._now_ms = now_ms
+        self._clock = HybridClock(unit.meta.get("clock"))
+        self._ledger = Ledger(unit, first_sequence=unit.meta.get("sequence") + 1)
+        self._compensator = Compensator(app, unit, self._tick)
+        self._devices: dict[int, DeviceRecord] = {}
+        self._roles: dict[tuple[str, str], MemberRecord | None] = {}
+
+    def run(self, group: Sequence[PreparedPush], *, one_by_one: bool = False) -> CommitResult:
+        """Take every push of the group; faults of one push leave the others alone."""
+        taken: list[_Taken | EdgeError] = []
+        for push in group:
+            try:
+                taken.append(self._take(push))
+            except EdgeError as error:
+                taken.append(error)
+        items = [item for push in taken if isinstance(push, _Taken) for item in push.items]
+        judged = [item for item in items if item.problem is None]
+        for wave in self._scheduler.waves(judged):
+            if not one_by_one:
+                self._run_wave(wave)
+                continue
+            for item in wave:
+                self._run_alone(item)
+        self._settle(items)
+        answers = [self._answer(push) if isinstance(push, _Taken) else push for push in taken]
+        return CommitResult(
+            answers, self._ledger.last_sequence, len(items), self._ledger.row_writes
+        )
+
+    def _take(self, push: PreparedPush) -> _Taken:
+        device = self._device(push)
+        skew = 0
+        if push.clock is not None:
+            skew = measured_skew(device_clock=push.clock, now_unix_ms=self._now_ms)
+        taken = _Taken(device, skew)
+        fresh = push.mutations
+        if fresh and push.clock is not None:
+            fresh = self._without_repeats(push, device, taken)
+        for mutation in fresh:
+            counter = device.counter + 1
+            item = Item(device.n, push.person, counter, mutation)
+            if mutation.problem is None:
+                h = self._clock.tick(self._now_ms) if push.clock is None else mutation.h
+                device.effective = effective(
+                    h=h,
+                    skew=skew,
+                    previous=device.effective,
+                    now_unix_ms=self._now_ms,
+                    seen=mutation.seen,
+                )
+                self._clock.observe(device.effective)
+                item.mutation = Mutation(
+                    device.n,  # type: ignore[arg-type]
+                    MutationCounter(counter),
+                    device.effective,
+                    mutation.changes,
+                )
+            device.counter = counter
+            taken.items.append(item)
+        device.seen_ms = self._now_ms
+        return taken
+
+    def _without_repeats(
+        self, push: PreparedPush, device: DeviceRecord, taken: _Taken
+    ) -> list[PreparedMutation]:
+        """Check I1, I3 and I4; return the mutations that are new."""
+        mutations = self._numbered(push, device)
+        first = mutations[0].counter
+        contiguous = all(m.counter == first + index for index, m in enumerate(mutations))
+        if not contiguous or first > device.counter + 1:
+            raise CounterGap(
+                f"Mutations are missing: the server has {device.counter}.",
+                merged_through=device.counter,
+            )
+        repeated = [m for m in mutations if m.counter <= device.counter]
+        if repeated:
+            if not is_same(self._unit, device.n, repeated):
+                raise ClonedDevice("This device number is used by another copy of the device.")
+            taken.repeats = (first, repeated[-1].counter)
+        return mutations[len(repeated) :]
+
+    def _numbered(self, push: PreparedPush, device: DeviceRecord) -> list[PreparedMutation]:
+        """Number mutations whose counters nothing tells: from the device's next, or as a repeat."""
+        mutations = push.mutations
+        if mutations[0].counter != NEXT_COUNTER:
+            return mutations
+        repeat = replace(mutations[0], counter=device.counter)
+        is_repeat = device.counter > 0 and is_same(
+            self._unit, device.n, [repeat], believe_unknown=False
+        )
+        first = device.counter if is_repeat else device.counter + 1
+        return [replace(m, counter=first + index) for index, m in enumerate(mutations)]
+
+    def _device(self, push: PreparedPush) -> DeviceRecord:
+        device = self._devices.get(push.device)
+        if device is None:
+            if push.device == PRIMARY:
+                device = self._unit.devices.ensure_primary(PRIMARY)
+            else:
+                device = self._unit.devices.by_number(push.device)
+            if device is None or (push.person is not None and device.person != push.person):
+                raise UnknownDevice("This device number is not yours: say hello again.")
+            self._devices[push.device] = device
+        return device
+
+    def _run_wave(self, wave: Sequence[Item]) -> None:
+        befores = self._load(wave)
+        receive_h = self._clock.tick(self._now_ms)
+        writes: list[tuple[RowDelta, int]] = []
+        own_writes: list[tuple[RowDelta, int]] = []
+        for item in wave:
+            assert item.mutation is not None
+            verdict = self._judge.judge(
+                item.mutation,
+                person=item.person,
+                role_in=lambda space, kind, person=item.person: self._role(person, space, kind),
+                befores=befores,
+                receive_h=receive_h,
+            )
+            own: list[RowDelta] = []
+            if verdict.rejection is None and self._compensator.needs_look(verdict):
+                own, verdict.rejection = self._compensator.apply(verdict, befores)
+            item.verdict = verdict
+            if verdict.rejection is None:
+                for delta in _coalesced(self._app, verdict.deltas):
+                    writes.append((delta, self._ledger.next_sequence()))
+                own_writes.extend((delta, self._ledger.next_sequence()) for delta in own)
+                item.sequence = self._ledger.last_sequence
+                self._log(item, verdict, own)
+        self._ledger.merge(writes, befores)
+        self._ledger.merge_own(own_writes, befores)
+
+    def _run_alone(self, item: Item) -> None:
+        """Judge and merge one mutation under a savepoint; reject it if the database refuses it."""
+        mark = self._ledger.last_sequence
+        try:
+            self._unit.nested(lambda: self._run_wave([item]))
+        except ConstraintViolated:
+            self._ledger.rewind(mark)
+            item.sequence = 0
+            item.verdict = Verdict(
+                rejection=Reject("not-unique", "Another row has these values already.")
+            )
+
+    def _load(self, wave: Iterable[Item]) -> dict[RowKey, RowState]:
+        wanted: dict[str, set[str]] = {}
+        for item in wave:
+            assert item.mutation is not None
+            for change in item.mutation.changes:
+                wanted.setdefault(change.collection, set()).add(change.row)
+        return {
+            (collection, row): state
+            for collection, ids in wanted.items()
+            for row, state in self._unit.rows.load(collection, ids).items()
+        }
+
+    def _role(self, person: str | None, space: str, kind: str) -> str | None:
+        if person is None:
+            return None
+        key = (person, space)
+        if key not in self._roles:
+            self._roles[key] = self._unit.members.membership(person, space)
+        member = self._roles[key]
+        return member.role if member is not None and member.kind == kind else None
+
+    def _log(self, item: Item, verdict: Verdict, own: Sequence[RowDelta]) -> None:
+        at, n = item.sequence, item.n
+        self._ledger.conflicts.extend(
+            ConflictRecord(
+                0, at, lost.collection, lost.row, lost.space, lost.field,
+                lost.winner, lost.loser, self._now_ms,
+            )
+            for lost in verdict.lost
+        )  # fmt: skip
+        self._ledger.primary_changes.extend(
+            PrimaryChangeRecord(
+                at, delta.collection, delta.row, "derived", n, item.counter, self._now_ms
+            )
+            for delta in own
+        )
+
+    def _settle(self, items: Sequence[Item]) -> None:
+        for item in items:
+            if item.sequence == 0:
+                item.sequence = self._ledger.last_sequence
+        self._ledger.add_outcomes(items)
+        for device in self._devices.values():
+            self._unit.devices.save(device)
+        self._ledger.finish()
+        self._unit.meta.set("clock", self._clock.last)
+
+    def _answer(self, taken: _Taken) -> Pushed:
+        runs: list[tuple[int, int, int]] = []
+        receipts: list[Any] = []
+        if taken.repeats is not None:
+            runs, receipts = stored_answers(self._unit, taken.device.n, *taken.repeats)
+        return answer(
+            taken.items,
+            runs=runs,
+            receipts=receipts,
+            merged_through=taken.device.counter,
+            sequence=self._ledger.last_sequence,
+            skew=taken.skew,
+        )
+
+    def _tick(self) -> int:
+        return self._clock.tick(self._now_ms)
+
+
+def _coalesced(app: App, deltas: list[RowDelta]) -> list[RowDelta]:
+    """Join deltas of one row within a mutation, in order, so that a row is merged once."""
+    if len(deltas) == 1:
+        return deltas
+    joined: dict[tuple[str, str], RowDelta] = {}
+    for delta in deltas:
+        key = (delta.collection, delta.row)
+        earlier = joined.get(key)
+        joined[key] = delta if earlier is None else join_deltas(app, earlier, delta)
+    return list(joined.values())
+
+
+def join_deltas(app: App, earlier: RowDelta, later: RowDelta) -> RowDelta:
+    """Join two deltas of one row made by one author at one moment: the later register wins."""
+    fields = dict(earlier.fields)
+    declared = app.collections[later.collection].fields
+    for name, state in later.fields.items():
+        spec = declared[name]
+        fields[name] = state if spec.is_register else spec.merge(fields.get(name), state)
+    return type(later)(
+        later.collection,
+        later.row,
+        later.space,
+        later.alive if later.alive is not None else earlier.alive,
+        fields,
+    )

@@ -1,0 +1,155 @@
+"""What a commit writes beside the rows: sequences, receipts, digests, space heads, logs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.judge import RowKey
+from edge.ports.records import BucketDelta, ConflictRecord, MergedRun, PrimaryChangeRecord
+from edge.ports.records import ReceiptRecord
+from edge.services.ingest.outcomes import receipt_of
+from edge.services.ingest.repeats import detail_of
+from sync_protocol.digest import bucket_of, row_digest
+from sync_protocol.rows import encode_row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.row import RowDelta, RowState
+    from edge.ports.stores import Unit
+    from edge.services.ingest.outcomes import Item
+
+
+class Ledger:
+    """Collects during the waves, writes once at the end."""
+
+    def __init__(self, unit: Unit, *, first_sequence: int) -> None:
+        self._unit = unit
+        self._next = first_sequence
+        self._first = first_sequence
+        self._befores: dict[RowKey, RowState | None] = {}
+        self._afters: dict[RowKey, RowState] = {}
+        self.conflicts: list[ConflictRecord] = []
+        self.primary_changes: list[PrimaryChangeRecord] = []
+
+    @property
+    def last_sequence(self) -> int:
+        """The tenant's sequence so far."""
+        return self._next - 1
+
+    @property
+    def row_writes(self) -> int:
+        """How many row writes this commit has made."""
+        return self._next - self._first
+
+    def rewind(self, last_sequence: int) -> None:
+        """Give back sequences that a failed wave has taken: the sequence stays gap-free."""
+        self._next = last_sequence + 1
+
+    def next_sequence(self) -> int:
+        """Take the next sequence, for one row write."""
+        self._next += 1
+        return self._next - 1
+
+    def merge(
+        self, writes: Sequence[tuple[RowDelta, int]], befores: Mapping[RowKey, RowState]
+    ) -> None:
+        """Merge deltas of distinct rows, remembering how the rows stood before and after."""
+        if not writes:
+            return
+        for delta, _ in writes:
+            key = (delta.collection, delta.row)
+            if key not in self._befores:
+                self._befores[key] = befores.get(key)
+        for collection, state in self._unit.rows.merge(writes):
+            self._afters[(collection, state.id)] = state
+
+    def merge_own(
+        self, writes: Sequence[tuple[RowDelta, int]], befores: Mapping[RowKey, RowState]
+    ) -> None:
+        """Merge the primary's own deltas, in order, in rounds of distinct rows."""
+        round_: list[tuple[RowDelta, int]] = []
+        keys: set[RowKey] = set()
+        for write in writes:
+            key = (write[0].collection, write[0].row)
+            if key in keys:
+                self.merge(round_, befores)
+                round_, keys = [], set()
+            round_.append(write)
+            keys.add(key)
+        self.merge(round_, befores)
+
+    def add_outcomes(self, items: Sequence[Item]) -> None:
+        """Store the outcome of every item: plain merges as runs, the rest one by one."""
+        runs: list[MergedRun] = []
+        receipts: list[ReceiptRecord] = []
+        open_run: list[Item] = []
+        for item in items:
+            is_next = (
+                open_run
+                and item.n == open_run[-1].n
+                and item.counter == open_run[-1].counter + 1
+            )
+            if open_run and not (is_next and item.is_plainly_merged):
+                runs.append(_run(open_run))
+                open_run = []
+            if item.is_plainly_merged:
+                open_run.append(item)
+                continue
+            receipt = receipt_of(item)
+            if item.problem is not None:
+                self._unit.receipts.quarantine(
+                    item.n, item.counter, item.problem.content, item.problem.code
+                )
+            receipts.append(
+                ReceiptRecord(
+                    item.n,
+                    item.counter,
+                    receipt.outcome,
+                    receipt.sequence,
+                    receipt.h,
+                    item.prepared.hash,
+                    detail_of(receipt),
+                )
+            )
+        if open_run:
+            runs.append(_run(open_run))
+        self._unit.receipts.add(runs, receipts)
+
+    def finish(self) -> None:
+        """Write digests, space heads, logs and the sequence."""
+        sums: dict[tuple[str, str, int], list[int]] = {}
+        heads: dict[str, int] = {}
+        for key, after in self._afters.items():
+            space = after.space
+            if after.sequence > heads.get(space, 0):
+                heads[space] = after.sequence
+            total = sums.setdefault((space, key[0], bucket_of(after.id)), [0, 0])
+            before = self._befores[key]
+            if before is not None and before.alive[2]:
+                total[0] -= row_digest(encode_row(before.id, before.alive, before.fields))
+                total[1] -= 1
+            if after.alive[2]:
+                total[0] += row_digest(encode_row(after.id, after.alive, after.fields))
+                total[1] += 1
+        self._unit.digests.add(
+            BucketDelta(*bucket, digest=digest, rows=rows)
+            for bucket, (digest, rows) in sums.items()
+        )
+        if heads:
+            self._unit.members.touch_spaces(heads)
+        if self.conflicts:
+            self._unit.conflicts.add(self.conflicts)
+        if self.primary_changes:
+            self._unit.conflicts.log_primary(self.primary_changes)
+        self._unit.meta.set("sequence", self.last_sequence)
+
+
+def _run(items: Sequence[Item]) -> MergedRun:
+    return MergedRun(
+        items[0].n,
+        items[0].counter,
+        items[-1].counter,
+        max(item.sequence for item in items),
+        b"".join(item.prepared.hash for item in items),
+    )

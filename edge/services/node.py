@@ -1,0 +1,148 @@
+"""A node: the tenants it serves, each with its services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.ids import TenantId, is_id
+from edge.errors import InvalidQuery, UnknownTenant
+from edge.services.devices import Devices
+from edge.services.history import Conflicts, Receipts
+from edge.services.ingest.service import Ingest
+from edge.services.live import Live
+from edge.services.maintenance import Maintenance
+from edge.services.members import Members
+from edge.services.pulls import Pulls
+from edge.services.rows import RowReads, RowWrites
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from core.schema.app import App
+    from edge.ports.stores import Database
+    from edge.services.ingest.commit import CommitResult
+
+    OpenDatabase = Callable[[TenantId], Awaitable[Database]]
+    OnCommit = Callable[[TenantId, CommitResult, float], None]
+
+
+class Tenant:
+    """One tenant's services on one database."""
+
+    def __init__(
+        self,
+        tenant: TenantId,
+        app: App,
+        database: Database,
+        *,
+        now_ms: Callable[[], int],
+        on_commit: OnCommit,
+    ) -> None:
+        self.id = tenant
+        self.database = database
+        self.sequence = 0
+        self._on_commit = on_commit
+        self.maintenance = Maintenance(database, now_ms=now_ms)
+        self.live = Live(app, database)
+        self.ingest = Ingest(app, database, now_ms=now_ms, on_commit=self._committed)
+        self.devices = Devices(app, database, now_ms=now_ms)
+        self.pulls = Pulls(app, database, acknowledge=self.maintenance.acknowledge)
+        self.rows = RowReads(app, database)
+        self.writes = RowWrites(self.ingest, self.devices)
+        self.receipts = Receipts(database)
+        self.conflicts = Conflicts(app, database)
+        self.members = Members(app, database, on_change=self.live.notify)
+
+    def start(self) -> None:
+        """Start the tenant's workers on the running loop."""
+        self.ingest.start()
+        self.live.start()
+        self.maintenance.start()
+
+    async def close(self) -> None:
+        """Finish what is queued, end streams, close the database."""
+        await self.live.close()
+        await self.ingest.close()
+        await self.maintenance.close()
+        await self.database.close()
+
+    def _committed(self, result: CommitResult, seconds: float) -> None:
+        self.sequence = result.sequence
+        self.live.notify()
+        self._on_commit(self.id, result, seconds)
+
+
+class Node:
+    """All tenants of one process. Tenants are made by name and opened at start."""
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        tenants: Iterable[TenantId],
+        open_database: OpenDatabase,
+        now_ms: Callable[[], int],
+        on_commit: OnCommit,
+        existing: Callable[[], list[TenantId]],
+    ) -> None:
+        self.app = app
+        self._wanted = list(tenants)
+        self._open_database = open_database
+        self._now_ms = now_ms
+        self._on_commit = on_commit
+        self._existing = existing
+        self._tenants: dict[TenantId, Tenant] = {}
+        self._is_open = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every tenant is open."""
+        return self._is_open
+
+    def why_not_ready(self) -> str | None:
+        """Return why requests cannot be served, or None."""
+        return None if self._is_open else "The node is starting or stopping."
+
+    async def open(self) -> None:
+        """Open every tenant: migrations run here, before the first request."""
+        for tenant in dict.fromkeys([*self._wanted, *self._existing()]):
+            await self._open(tenant)
+        self._is_open = True
+
+    async def close(self) -> None:
+        """Finish and close every tenant."""
+        self._is_open = False
+        for tenant in self._tenants.values():
+            await tenant.close()
+        self._tenants.clear()
+
+    async def tenant(self, tenant: TenantId) -> Tenant:
+        """Return an open tenant; raises UnknownTenant."""
+        found = self._tenants.get(tenant)
+        if found is None:
+            raise UnknownTenant("This node does not serve this tenant.")
+        return found
+
+    async def create_tenant(self, tenant: TenantId) -> None:
+        """Make a tenant, or do nothing when it is there."""
+        if not is_id(tenant):
+            raise InvalidQuery("A tenant is named by an id of 1 to 64 characters.")
+        if tenant not in self._tenants:
+            await self._open(tenant)
+
+    def tenants(self) -> list[TenantId]:
+        """Return the open tenants."""
+        return list(self._tenants)
+
+    def sequences(self) -> dict[str, int]:
+        """Return each tenant's last committed sequence, as this process knows it."""
+        return {str(name): tenant.sequence for name, tenant in self._tenants.items()}
+
+    async def _open(self, name: TenantId) -> None:
+        database = await self._open_database(name)
+        tenant = Tenant(
+            name, self.app, database, now_ms=self._now_ms, on_commit=self._on_commit
+        )
+        tenant.sequence = await database.read(lambda unit: unit.meta.get("sequence"))
+        tenant.start()
+        self._tenants[name] = tenant

@@ -1,0 +1,217 @@
+"""Pulls: what a device has not read yet, a page at a time, with a checkpoint at the end.
+
+A round scans the tenant's sequence once: rows of spaces the person was in already from the cursor on,
+rows of spaces gained since from zero. Pages of a round are read in different snapshots; the last one
+reaches the sequence of its own snapshot, so the device then equals the server there.
+
+Invariants
+  P1  no row of a space is sent to a person who is not in it at that page's snapshot
+  P2  a page with a checkpoint leaves nothing at or before its sequence unsent
+  P3  receipts and rows of one page come from one snapshot
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from edge.errors import CursorUnknown, NotFound
+from edge.services.access import ReadAccess
+from edge.services.ingest.repeats import stored_answers
+from edge.services.space_rows import to_space_rows
+from sync_protocol import limits
+from sync_protocol.digest import bucket_of, from_bytes, to_bytes
+from sync_protocol.messages.cursor import Backfill, Cursor
+from sync_protocol.messages.page import Checkpoint, Gained, Page
+from sync_protocol.messages.repaired import DamagedBucket, Repaired
+from sync_protocol.space_rows import encode_space_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from core.schema.app import App
+    from edge.ports.records import FeedRow, MemberRecord
+    from edge.ports.stores import Database, Unit
+    from edge.services.session import DeviceSession
+    from sync_protocol.messages.pull import Pull
+    from sync_protocol.messages.repair import Repair
+
+CONFIRM_MAX: Final = 5_000
+"""Receipts that one page repeats; a device with more unconfirmed mutations pulls again."""
+
+
+class Pulls:
+    """One tenant's reads by devices. `acknowledge(device, sequence)` is told of every cursor."""
+
+    def __init__(
+        self, app: App, database: Database, *, acknowledge: Callable[[int, int], None]
+    ) -> None:
+        self._app = app
+        self._database = database
+        self._access = ReadAccess(app)
+        self._acknowledge = acknowledge
+
+    async def pull(self, session: DeviceSession, pull: Pull) -> Page:
+        """Return the next page; raises CursorUnknown for another database's cursor or a future one."""
+        page = await self._database.read(partial(self._page, session, pull))
+        if pull.cursor is not None:
+            self._acknowledge(session.device, 0 if page.reset else pull.cursor.sequence)
+        return page
+
+    async def repair(self, session: DeviceSession, repair: Repair) -> Repaired:
+        """Return the rows of every bucket in which the device's digest differs from the server's."""
+        return await self._database.read(partial(self._repaired, session, repair))
+
+    def _page(self, session: DeviceSession, pull: Pull, unit: Unit) -> Page:
+        person = session.principal.person
+        now = unit.meta.get("sequence")
+        database, horizon = unit.meta.get("database"), unit.meta.get("horizon")
+        start, is_reset = _start(pull.cursor, database=database, now=now, horizon=horizon)
+        scan = start.backfill or Backfill(until=now, after=0)
+        changed = unit.members.changed(person, after=start.sequence)
+        gained = [m for m in changed if m.role is not None and m.sequence <= scan.until]
+        rows = self._rows(unit, person, start.sequence, scan, gained, now, pull.rows_max)
+        rows, cut = _within_bytes(rows, pull.rows_max)
+        is_late = any(m.sequence > scan.until for m in changed)
+        page = Page(
+            Cursor(database, now),
+            more=cut or is_late,
+            reset=is_reset,
+            gained=[Gained(m.space, m.kind, m.role) for m in gained if m.role is not None],
+            lost=[m.space for m in changed if m.role is None],
+            spaces=list(
+                to_space_rows(rows, self._app, schema_version=session.schema_version).values()
+            ),
+            horizon=horizon,
+        )
+        if cut:
+            page.cursor = Cursor(
+                database, start.sequence, Backfill(scan.until, rows[-1].sequence)
+            )
+            page.remaining = _remaining(unit, gained, done=rows[-1].sequence, of=now)
+        elif is_late:
+            page.cursor = Cursor(database, start.sequence, Backfill(now, 0))
+        else:
+            self._complete(page, unit, session, pull, start.sequence, gained, now)
+        return page
+
+    def _rows(  # noqa: PLR0917
+        self,
+        unit: Unit,
+        person: str,
+        since: int,
+        scan: Backfill,
+        gained: list[MemberRecord],
+        now: int,
+        rows_max: int,
+    ) -> list[FeedRow]:
+        """Return one page's rows and one more, if there is one."""
+        lower = max(since, scan.after)
+        if lower >= now and not (gained and scan.after < now):
+            return []
+        new_spaces = {member.space for member in gained}
+        dirty = [m for m in unit.members.dirty_spaces(person, after=lower) if m.sequence <= since]
+        old = [m for m in dirty if m.space not in new_spaces]
+        rows: list[FeedRow] = []
+        for members, after in ((gained, scan.after), (old, lower)):
+            spaces = self._access.spaces_by_collection(members)
+            if spaces and after < now:
+                rows += unit.rows.feed(spaces, after=after, until=now, rows_max=rows_max + 1)
+        if gained and old:
+            rows.sort(key=lambda row: row.sequence)
+        return rows[: rows_max + 1]
+
+    def _complete(  # noqa: PLR0917
+        self,
+        page: Page,
+        unit: Unit,
+        session: DeviceSession,
+        pull: Pull,
+        since: int,
+        gained: list[MemberRecord],
+        now: int,
+    ) -> None:
+        """Finish the round: checkpoint and receipts, all of this snapshot."""
+        touched = {member.space: member for member in gained}
+        if since < now:
+            for member in unit.members.dirty_spaces(session.principal.person, after=since):
+                touched.setdefault(member.space, member)
+        page.checkpoint = Checkpoint(now, self.digests(unit, touched.values()))
+        device = unit.devices.by_number(session.device)
+        page.merged_through = 0 if device is None else device.counter
+        if 0 < pull.unconfirmed <= page.merged_through:
+            last = min(page.merged_through, pull.unconfirmed + CONFIRM_MAX - 1)
+            page.merged_through = last
+            page.merged, page.receipts = stored_answers(
+                unit, session.device, pull.unconfirmed, last
+            )
+
+    def digests(self, unit: Unit, members: Iterable[MemberRecord]) -> dict[str, bytes]:
+        """Return the digest of each space, over the collections its member may read."""
+        readable = {m.space: self._access.collections(m) for m in members}
+        stored = unit.digests.spaces(list(readable))
+        return {
+            space: to_bytes(sum(stored.get(space, {}).get(name, 0) for name in collections))
+            for space, collections in readable.items()
+        }
+
+    def _repaired(self, session: DeviceSession, repair: Repair, unit: Unit) -> Repaired:
+        member = unit.members.membership(session.principal.person, repair.space)
+        if member is None:
+            raise NotFound("There is no such space for you.")
+        stored = unit.digests.buckets(repair.space)
+        empty = [0] * limits.BUCKETS
+        damaged: list[DamagedBucket] = []
+        rows: list[FeedRow] = []
+        for collection in self._access.collections(member):
+            ours = stored.get(collection, empty)
+            theirs = [from_bytes(d) for d in repair.digests.get(collection, [])] or empty
+            buckets = {i for i in range(limits.BUCKETS) if ours[i] != theirs[i]}
+            if buckets:
+                damaged += [DamagedBucket(collection, bucket) for bucket in sorted(buckets)]
+                rows += [
+                    row
+                    for row in unit.rows.of_space(collection, repair.space)
+                    if bucket_of(row.id) in buckets
+                ]
+        encoded = to_space_rows(rows, self._app, schema_version=session.schema_version)
+        return Repaired(
+            repair.space,
+            unit.meta.get("sequence"),
+            damaged,
+            encoded.get(repair.space) or encode_space_rows(repair.space, {}),
+            self.digests(unit, [member])[repair.space],
+        )
+
+
+def _start(
+    cursor: Cursor | None, *, database: str, now: int, horizon: int
+) -> tuple[Cursor, bool]:
+    """Return where a round starts, and whether the device must drop its confirmed rows first."""
+    if cursor is None:
+        return Cursor(database, 0), False
+    if cursor.database != database or cursor.sequence > now:
+        raise CursorUnknown("This cursor is not of this database, or from its future.")
+    scan = cursor.backfill
+    if scan is not None and (scan.until > now or scan.after > now):
+        raise CursorUnknown("This cursor is from this database's future.")
+    is_behind = cursor.sequence < horizon and (cursor.sequence > 0 or scan is not None)
+    if is_behind and (scan is None or scan.until < horizon):
+        return Cursor(database, 0), True
+    return cursor, False
+
+
+def _within_bytes(rows: list[FeedRow], rows_max: int) -> tuple[list[FeedRow], bool]:
+    """Cut a page at its row and byte limits; tell whether anything was cut off."""
+    size_bytes = 0
+    for index, row in enumerate(rows):
+        if index == rows_max or size_bytes > limits.PAGE_BYTES_TARGET:
+            return rows[:index], True
+        size_bytes += len(row.row)
+    return rows, False
+
+
+def _remaining(unit: Unit, gained: list[MemberRecord], *, done: int, of: int) -> int:
+    """Estimate the rows still to come, as if they lay evenly in the sequence."""
+    total = unit.digests.rows([member.space for member in gained])
+    return max(total * (of - done) // max(of, 1), 1)

@@ -1,0 +1,31 @@
+"""Tenants as files: one SQLite database each, in one folder."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from core.ids import TenantId
+from edge.storage.sqlite import SqliteEngine
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUFFIX = ".db"
+
+
+class TenantFiles:
+    """The tenants of one data folder."""
+
+    def __init__(self, folder: Path, *, synchronous: Literal["FULL", "NORMAL"]) -> None:
+        self._folder = folder
+        self._synchronous: Literal["FULL", "NORMAL"] = synchronous
+
+    def existing(self) -> list[TenantId]:
+        """Return the tenants that have a database."""
+        return sorted(TenantId(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
+
+    async def open(self, tenant: TenantId) -> SqliteEngine:
+        """Open a tenant's database, making the file if it is missing."""
+        engine = SqliteEngine(self._folder / f"{tenant}{SUFFIX}", synchronous=self._synchronous)
+        await engine.open()
+        return engine
