@@ -49,7 +49,7 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
     session.effects.append(do.BecomeDevice(event))
     if event.resume == "reset" and (session.cursor or session.reading) is not None:
         session.forget_cursor()
-    session.lane.start(device=event.device, after=event.merged_through)
+    session.lane.start(device=event.device)
     return ClientState.PUSHING
 
 

@@ -26,7 +26,7 @@ class PushLane:
         self.state = LaneState.IDLE
         self.device = 0
         self.after = 0
-        """The last counter sent on this link, or known to be merged."""
+        """The last counter sent on this link."""
         self.through = 0
         """The last counter of the push in flight."""
         self.unconfirmed = 0
@@ -43,10 +43,13 @@ class PushLane:
         """Tell whether reading may go first: nothing to send now, or not allowed to send yet."""
         return self.state in {LaneState.IDLE, LaneState.WAITING}
 
-    def start(self, *, device: int, after: int) -> None:
-        """Begin on a new link, behind what the server has."""
+    def start(self, *, device: int) -> None:
+        """Begin on a new link with everything that has no final receipt.
+
+        Even what the server says it has: the payload hashes of a repeat are what tells a clone.
+        """
         self.device = device
-        self.after = after
+        self.after = 0
         self.gap_at = None
         self.mutations_max = limits.MUTATIONS_PER_PUSH_MAX
         self.state = self.prepare()

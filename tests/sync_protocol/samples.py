@@ -84,6 +84,8 @@ SERVER_SAMPLES = {
         checkpoint=Checkpoint(44, {"region-1": DIGEST}),
     ),
     "repaired": Repaired("region-1", 44, [DamagedBucket("airfield", 3)], space_rows(), DIGEST),
-    "poke": Poke(44, 45, pull=False, spaces=[space_rows()], digests={"r": DIGEST}, merged_through=5),
+    "poke": Poke(
+        44, 45, pull=False, spaces=[space_rows()], digests={"r": DIGEST}, merged_through=5
+    ),
     "fault": Fault(FaultKind.COUNTER_GAP, "There is a gap.", 500, "push", 3),
 }

@@ -3,6 +3,7 @@
 import time
 import tracemalloc
 import zlib
+from contextlib import suppress
 
 import pytest
 import zstandard
@@ -38,10 +39,8 @@ def test_damaged_bodies_give_typed_errors(body, encoding, data):
     damaged = bytearray(compress(body, encoding))
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    try:
+    with suppress(ProtocolError):
         assert len(decompress(bytes(damaged), encoding, 1_000)) <= 1_000
-    except ProtocolError:
-        pass
 
 
 @pytest.mark.parametrize("encoding", [Encoding.ZSTD, Encoding.GZIP])

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sync_protocol import limits
-from sync_protocol.digest import MODULUS, ZERO, DigestSum, bucket_of, from_bytes, row_digest, to_bytes
+from sync_protocol.digest import (
+    MODULUS,
+    ZERO,
+    DigestSum,
+    bucket_of,
+    from_bytes,
+    row_digest,
+    to_bytes,
+)
 from sync_protocol.errors import MalformedMessage
 
 ROWS = st.lists(st.binary(max_size=20), max_size=8)

@@ -105,7 +105,9 @@ def test_garbage_is_malformed(row):
         decode_row(row)
 
 
-@pytest.mark.parametrize(("levels", "is_allowed"), [(27, True), (28, True), (29, True), (30, False)])
+@pytest.mark.parametrize(
+    ("levels", "is_allowed"), [(27, True), (28, True), (29, True), (30, False)]
+)
 def test_nesting_ends_at_the_limit(levels, is_allowed):
     value: object = 1
     for _ in range(levels):

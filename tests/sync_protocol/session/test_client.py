@@ -1,0 +1,333 @@
+"""The client session, event by event."""
+
+import pytest
+
+from sync_protocol.errors import MalformedMessage, OutOfTurn
+from sync_protocol.faults import FaultKind
+from sync_protocol.messages.cursor import Cursor
+from sync_protocol.messages.fault import Fault
+from sync_protocol.messages.hello import Hello
+from sync_protocol.messages.page import Checkpoint, Page
+from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.pull import Pull
+from sync_protocol.messages.push import Push
+from sync_protocol.messages.pushed import Pushed
+from sync_protocol.messages.repair import Repair
+from sync_protocol.messages.repaired import Repaired
+from sync_protocol.messages.welcome import Welcome
+from sync_protocol.session import effects as do
+from sync_protocol.session import events as on
+from sync_protocol.session.client import ClientSession
+from sync_protocol.session.reactions import REACTIONS, Reaction
+from sync_protocol.session.states import ClientState, LaneState
+
+CURSOR = Cursor("db", 10)
+HELLO = Hello(1, "a", 1, "f", "phone", 1, cursor=CURSOR)
+WELCOME = Welcome(1, 7, "db", 10, 1, "f", 1, "replay", merged_through=3)
+LAST = Page(Cursor("db", 12), more=False, checkpoint=Checkpoint(12, {}))
+PUSH = Push(7, 1, 1, [])
+DIGESTS = {"c": [bytes(16)] * 16}
+
+
+def names(effects):
+    return [type(effect).__name__ for effect in effects if not isinstance(effect, do.Reached)]
+
+
+def sent(effects, kind):
+    (message,) = [
+        effect.message
+        for effect in effects
+        if isinstance(effect, do.Send) and isinstance(effect.message, kind)
+    ]
+    return message
+
+
+def receive(session, message):
+    return session.handle(on.Received(message))
+
+
+def pushing() -> ClientSession:
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    return session
+
+
+def pulling() -> ClientSession:
+    session = pushing()
+    session.handle(on.PushReady(None))
+    return session
+
+
+def applying() -> ClientSession:
+    session = pulling()
+    receive(session, LAST)
+    return session
+
+
+def live() -> ClientSession:
+    session = applying()
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert session.state is ClientState.LIVE
+    return session
+
+
+def repairing() -> ClientSession:
+    session = live()
+    session.handle(on.Mismatched("s", DIGESTS))
+    assert session.state is ClientState.REPAIRING
+    return session
+
+
+def fault(kind, answers=None, **fields):
+    return Fault(FaultKind(kind), "planted", answers=answers, **fields)
+
+
+def test_hello_comes_first_and_the_queue_goes_before_the_pull():
+    session = ClientSession()
+    assert names(session.handle(on.Connected(HELLO))) == ["Send"]
+    effects = receive(session, WELCOME)
+    assert names(effects) == ["BecomeDevice", "PreparePush"]
+    effects = session.handle(on.PushReady(PUSH, through=5))
+    assert sent(effects, Push) is PUSH
+    assert session.state is ClientState.PUSHING
+    effects = receive(session, Pushed(5, 11))
+    assert names(effects) == ["Settle", "PreparePush"]
+    assert effects[1].after_counter == 5
+    pull = sent(session.handle(on.PushReady(None, unconfirmed=4)), Pull)
+    assert (pull.cursor, pull.unconfirmed, pull.wait_for) == (CURSOR, 4, 11)
+
+
+def test_all_of_the_queue_is_sent_again_even_what_the_server_says_it_has():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    prepare = receive(session, WELCOME)[1]
+    assert (prepare.device, prepare.after_counter) == (7, 0)
+
+
+def test_pages_are_kept_until_the_round_is_whole():
+    session = pulling()
+    effects = receive(session, Page(Cursor("db", 11), more=True))
+    assert names(effects) == ["KeepPage", "Send"]
+    assert sent(effects, Pull).cursor == Cursor("db", 11)
+    assert session.cursor == CURSOR
+    assert names(receive(session, LAST)) == ["ApplyRound"]
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert (session.state, session.cursor) == (ClientState.LIVE, LAST.cursor)
+
+
+def test_a_round_goes_on_after_a_broken_link():
+    session = pulling()
+    receive(session, Page(Cursor("db", 11), more=True))
+    session.handle(on.Disconnected())
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    assert sent(session.handle(on.PushReady(None)), Pull).cursor == Cursor("db", 11)
+
+
+def test_a_page_that_does_not_move_or_has_no_checkpoint_is_malformed():
+    with pytest.raises(MalformedMessage):
+        receive(pulling(), Page(CURSOR, more=True))
+    with pytest.raises(MalformedMessage):
+        receive(pulling(), Page(CURSOR, more=False))
+
+
+def test_pushes_go_on_while_pages_come():
+    session = pulling()
+    assert names(session.handle(on.QueueChanged())) == ["PreparePush"]
+    assert names(session.handle(on.PushReady(PUSH, through=5))) == ["Send"]
+    assert names(session.handle(on.QueueChanged())) == []
+    assert names(receive(session, Pushed(5, 11))) == ["Settle", "PreparePush"]
+    assert session.state is ClientState.PULLING
+
+
+def test_what_is_queued_while_the_store_looks_is_not_forgotten():
+    session = live()
+    session.handle(on.QueueChanged())
+    assert names(session.handle(on.QueueChanged())) == []
+    assert names(session.handle(on.PushReady(None))) == ["PreparePush"]
+    assert names(session.handle(on.PushReady(None))) == []
+
+
+def test_pokes_are_applied_only_where_they_follow():
+    session = live()
+    assert names(receive(session, Poke(12, 13))) == ["ApplyPoke"]
+    assert names(receive(session, Poke(11, 13))) == []
+    assert names(receive(session, Poke(13, 14))) == ["ApplyPoke"]
+    assert sent(receive(session, Poke(15, 16)), Pull).cursor.sequence == 14
+    assert sent(receive(live(), Poke(12, 13, pull=True)), Pull).wait_for == 13
+
+
+def test_a_poke_during_a_round_asks_for_another_one_only_if_it_is_newer():
+    for sequence, following in ((12, ClientState.LIVE), (13, ClientState.PULLING)):
+        session = pulling()
+        receive(session, Poke(10, sequence))
+        receive(session, LAST)
+        session.handle(on.RoundApplied(LAST.cursor))
+        assert session.state is following
+
+
+def test_a_server_that_never_catches_up_is_not_asked_in_a_loop():
+    session = pulling()
+    receive(session, Poke(10, 99))
+    for _ in range(2):
+        receive(session, LAST)
+        session.handle(on.RoundApplied(LAST.cursor))
+    assert session.state is ClientState.LIVE
+
+
+def test_a_mismatch_costs_one_repair_then_a_report():
+    session = applying()
+    session.handle(on.Mismatched("s", DIGESTS))
+    effects = session.handle(on.RoundApplied(LAST.cursor))
+    assert sent(effects, Repair).digests == DIGESTS
+    assert names(receive(session, Repaired("s", 12, [], b"", bytes(16)))) == ["ApplyRepair"]
+    effects = session.handle(on.RepairApplied("s", is_equal=False))
+    assert sent(effects, Pull)
+    receive(session, LAST)
+    assert names(session.handle(on.Mismatched("s", DIGESTS))) == ["ReportDamage"]
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert session.state is ClientState.LIVE
+
+
+def test_each_damaged_space_is_repaired_in_turn():
+    session = applying()
+    for space in ("a", "b"):
+        session.handle(on.Mismatched(space, DIGESTS))
+    assert sent(session.handle(on.RoundApplied(LAST.cursor)), Repair).space == "a"
+    receive(session, Repaired("a", 12, [], b"", bytes(16)))
+    assert sent(session.handle(on.RepairApplied("a", is_equal=True)), Repair).space == "b"
+    with pytest.raises(MalformedMessage):
+        receive(session, Repaired("a", 12, [], b"", bytes(16)))
+
+
+def test_a_repair_cut_off_is_asked_for_again():
+    session = repairing()
+    session.handle(on.Disconnected())
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, LAST)
+    assert sent(session.handle(on.RoundApplied(LAST.cursor)), Repair).space == "s"
+
+
+def test_over_plain_http_each_push_is_followed_by_a_pull():
+    session = ClientSession(has_pokes=False)
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, LAST)
+    session.handle(on.RoundApplied(LAST.cursor))
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 13))
+    assert sent(session.handle(on.PushReady(None)), Pull).wait_for == 13
+
+
+def test_a_reset_forgets_the_cursor_and_nothing_else():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    effects = receive(session, Welcome(1, 7, "new", 1, 1, "f", 1, "reset"))
+    assert names(effects) == ["BecomeDevice", "ResetRead", "PreparePush"]
+    assert sent(session.handle(on.PushReady(None)), Pull).cursor is None
+
+
+def test_no_effect_can_lose_a_mutation():
+    effects = {effect.__name__ for effect in do.ClientEffect.__args__}
+    assert effects == {
+        "Send",
+        "BecomeDevice",
+        "BecomeNew",
+        "PreparePush",
+        "Settle",
+        "KeepPage",
+        "ApplyRound",
+        "ApplyPoke",
+        "ApplyRepair",
+        "ResetRead",
+        "ReportDamage",
+        "Retry",
+        "Reconnect",
+        "SignIn",
+        "Stop",
+        "Reached",
+    }
+
+
+def test_a_message_out_of_turn_raises():
+    with pytest.raises(OutOfTurn, match="Page is not expected while the session is live"):
+        receive(live(), LAST)
+
+
+@pytest.mark.parametrize("make", [pushing, pulling, applying, live, repairing])
+@pytest.mark.parametrize("answers", [None, "hello", "push", "pull", "repair"])
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_every_fault_has_an_answer_everywhere(make, answers, kind):
+    session = make()
+    effects = receive(session, fault(kind, answers))
+    reaction = REACTIONS[kind]
+    expected = {
+        Reaction.RETRY: {"Retry", "Reconnect"},
+        Reaction.SHRINK: {"Stop"},
+        Reaction.RESEND: {"BecomeNew"},
+        Reaction.GREET: {"Reconnect"},
+        Reaction.RENEW: {"BecomeNew"},
+        Reaction.RESET_READ: {"ResetRead", "Reconnect"},
+        Reaction.PULL: {"Stop"} if session.asked is None else {"Send"},
+        Reaction.SIGN_IN: {"SignIn"},
+        Reaction.STOP: {"Stop"},
+    }[reaction]
+    assert expected & set(names(effects)) or (
+        reaction is Reaction.PULL and "Stop" in names(effects)
+    )
+
+
+def test_a_push_fault_delays_pushes_alone():
+    session = pulling()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    effects = receive(session, fault("rate-limited", "push", retry_after_ms=700))
+    assert effects == [do.Retry("push", 700, 0)]
+    assert (session.state, session.lane.state) == (ClientState.PULLING, LaneState.WAITING)
+    assert names(session.handle(on.RetryDue("push"))) == ["PreparePush"]
+
+
+def test_a_pull_fault_waits_and_asks_again():
+    session = pulling()
+    effects = receive(session, fault("overloaded", "pull"))
+    assert effects == [do.Retry("read", None, 0), do.Reached("waiting")]
+    assert sent(session.handle(on.RetryDue("read")), Pull)
+    assert receive(session, fault("overloaded", "pull"))[0].attempt == 1
+
+
+def test_pushes_shrink_until_one_mutation_is_left():
+    session = pushing()
+    sizes = []
+    while session.state is not ClientState.STOPPED:
+        session.handle(on.PushReady(PUSH, through=5))
+        for effect in receive(session, fault("too-large")):
+            if isinstance(effect, do.PreparePush):
+                sizes.append(effect.mutations_max)
+    assert sizes[:2] == [2_500, 1_250]
+    assert sizes[-1] == 1
+    assert len(sizes) == 12
+
+
+def test_a_gap_is_filled_from_where_the_server_stands_and_only_once():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    (prepare,) = receive(session, fault("counter-gap", "push", merged_through=2))
+    assert prepare.after_counter == 2
+    session.handle(on.PushReady(PUSH, through=5))
+    assert "BecomeNew" in names(receive(session, fault("counter-gap", "push", merged_through=2)))
+
+
+def test_reconnects_back_off_until_something_succeeds():
+    session = ClientSession()
+    attempts = [session.handle(on.Disconnected())[0].attempt for _ in range(3)]
+    assert attempts == [0, 1, 2]
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, LAST)
+    assert session.handle(on.Disconnected())[0].attempt == 0

@@ -1,0 +1,125 @@
+"""The server session: hello first, one of each at a time, no poke before a checkpoint."""
+
+import pytest
+
+from sync_protocol.errors import OutOfTurn
+from sync_protocol.faults import FaultKind
+from sync_protocol.messages.cursor import Cursor
+from sync_protocol.messages.fault import Fault
+from sync_protocol.messages.hello import Hello
+from sync_protocol.messages.page import Checkpoint, Page
+from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.pull import Pull
+from sync_protocol.messages.push import Push
+from sync_protocol.messages.pushed import Pushed
+from sync_protocol.messages.repair import Repair
+from sync_protocol.messages.welcome import Welcome
+from sync_protocol.session import effects as do
+from sync_protocol.session import events as on
+from sync_protocol.session.server import ServerSession
+from sync_protocol.session.states import ServerState
+
+HELLO = Hello(1, "a", 1, "f", "phone", 1)
+WELCOME = Welcome(1, 7, "db", 10, 1, "f", 1, "replay")
+PAGE = Page(Cursor("db", 12), more=False, checkpoint=Checkpoint(12, {}))
+PUSH, PULL, REPAIR = Push(7, 1, 1, []), Pull(7, 1), Repair(7, 1, "s", {})
+
+
+def opened() -> ServerSession:
+    session = ServerSession()
+    session.handle(on.Received(HELLO))
+    session.handle(on.Answered("hello", WELCOME))
+    return session
+
+
+def subscribed() -> ServerSession:
+    session = opened()
+    session.handle(on.Received(PULL))
+    session.handle(on.Answered("pull", PAGE))
+    assert session.state is ServerState.SUBSCRIBED
+    return session
+
+
+def is_out_of_turn(effects) -> bool:
+    match effects:
+        case [do.Send(Fault() as fault), do.Close(), do.Reached("closed")]:
+            return fault.fault is FaultKind.OUT_OF_TURN
+    return False
+
+
+@pytest.mark.parametrize("message", [PUSH, PULL, REPAIR])
+def test_nothing_comes_before_hello(message):
+    assert is_out_of_turn(ServerSession().handle(on.Received(message)))
+
+
+def test_nothing_comes_before_welcome_and_hello_comes_once():
+    session = ServerSession()
+    session.handle(on.Received(HELLO))
+    assert is_out_of_turn(session.handle(on.Received(PUSH)))
+    assert is_out_of_turn(opened().handle(on.Received(HELLO)))
+
+
+@pytest.mark.parametrize("message", [Push(8, 1, 1, []), Pull(8, 1), Repair(8, 1, "s", {})])
+def test_the_device_is_fixed_for_the_stream(message):
+    assert is_out_of_turn(opened().handle(on.Received(message)))
+
+
+def test_one_push_and_one_read_at_a_time():
+    session = opened()
+    assert session.handle(on.Received(PUSH)) == [do.Serve(PUSH)]
+    assert session.handle(on.Received(PULL)) == [do.Serve(PULL)]
+    session.handle(on.Answered("push", Pushed(1, 11)))
+    assert session.handle(on.Received(PUSH)) == [do.Serve(PUSH)]
+    assert is_out_of_turn(session.handle(on.Received(REPAIR)))
+    session = opened()
+    session.handle(on.Received(PUSH))
+    assert is_out_of_turn(session.handle(on.Received(PUSH)))
+
+
+def test_pokes_begin_after_a_checkpoint_and_cover_what_came_while_reading():
+    session = opened()
+    session.handle(on.Received(PULL))
+    assert session.handle(on.Changed(Poke(11, 12))) == []
+    assert session.handle(on.Changed(Poke(12, 14))) == []
+    effects = session.handle(on.Answered("pull", PAGE))
+    assert effects[:2] == [do.Send(PAGE), do.Send(Poke(12, 14, pull=True))]
+    assert session.handle(on.Changed(Poke(13, 14))) == []
+    assert session.handle(on.Changed(Poke(14, 15))) == [do.Send(Poke(14, 15))]
+
+
+def test_a_page_with_more_behind_it_does_not_subscribe():
+    session = opened()
+    session.handle(on.Received(PULL))
+    session.handle(on.Answered("pull", Page(Cursor("db", 11), more=True)))
+    assert session.state is ServerState.OPEN
+    assert session.handle(on.Changed(Poke(11, 12))) == []
+
+
+def test_faults_name_what_they_answer_and_some_end_the_stream():
+    session = subscribed()
+    session.handle(on.Received(PUSH))
+    session.handle(on.Received(PULL))
+    (send,) = session.handle(on.Answered("push", Fault(FaultKind.RATE_LIMITED, "slow down", 9)))
+    assert send.message.answers == "push"
+    effects = session.handle(on.Answered("pull", Fault(FaultKind.FORBIDDEN, "no")))
+    assert effects[1:] == [do.Close(), do.Reached("closed")]
+    assert session.handle(on.Changed(Poke(20, 21))) == []
+
+
+def test_a_refused_hello_may_be_said_again():
+    session = ServerSession()
+    session.handle(on.Received(HELLO))
+    session.handle(on.Answered("hello", Fault(FaultKind.OVERLOADED, "later", 9)))
+    assert session.handle(on.Received(HELLO))[0] == do.Serve(HELLO)
+
+
+def test_a_stream_can_be_ended_from_inside():
+    fault = Fault(FaultKind.UNAUTHENTICATED, "revoked")
+    assert subscribed().handle(on.Expelled(fault))[:2] == [do.Send(fault), do.Close()]
+
+
+def test_the_shells_own_mistakes_raise():
+    with pytest.raises(OutOfTurn):
+        ServerSession().handle(on.Answered("pull", PAGE))
+    with pytest.raises(AssertionError):
+        opened().handle(on.Answered("pull", PAGE))
