@@ -11,9 +11,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from core.clock import COUNTER_BITS
 from core.crdt.field import Field, State, Write
 from core.crdt.list_order import between
 from core.crdt.registry import SAMPLES
+from core.errors import Refusal
 
 DEVICES = (2, 3, 4, 5)
 COUNTERS = st.integers(1, 6)
@@ -144,8 +146,21 @@ def histories(draw: st.DrawFn, field: Field[Any]) -> list[tuple[Write, Any]]:
 
 @st.composite
 def deltas(draw: st.DrawFn, field: Field[Any]) -> list[State]:
-    """The deltas of a history: what replicas exchange."""
-    return [field.delta(payload, at) for at, payload in draw(histories(field))]
+    """The deltas of a history: as their authors make them, or as the primary admits them."""
+    history = draw(histories(field))
+    if draw(st.booleans()):
+        return [field.delta(payload, at) for at, payload in history]
+    state: State = None
+    admitted: list[State] = []
+    for at, payload in history:
+        # Whole milliseconds apart, so that leases end at different times.
+        at_primary = at._replace(h=at.h << COUNTER_BITS)
+        try:
+            admitted.append(field.admit(state, payload, at_primary))
+        except Refusal:
+            continue
+        state = field.merge(state, admitted[-1])
+    return admitted
 
 
 HUGE = st.sampled_from([2**31 + 1, 2**53, 2**64, -(2**70), 10**4_000, 1e308, 1e-320, -0.0])

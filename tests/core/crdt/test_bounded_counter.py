@@ -56,6 +56,12 @@ def test_ended_leases_are_reclaimed_once():
     assert STOCK.reclaim(after, NOW) is None
 
 
+def test_merging_adds_per_device_and_keeps_the_latest_end():
+    left, right = [[2, 5, 3, 1, 70]], [[2, 1, 1, 1, 60], [3, 1, 0, 0, 0]]
+    assert STOCK.merge(left, right) == [[2, 6, 4, 2, 70], [3, 1, 0, 0, 0]]
+    assert STOCK.merge(right, left) == [[2, 6, 4, 2, 70], [3, 1, 0, 0, 0]]
+
+
 def test_a_late_spend_needs_the_pool():
     after = [[2, 0, 1, 1, NOW], [3, 5, 0, 0, 0]]
     assert STOCK.admit(after, {"use": 4}, AT) == [[2, 0, 4, 4, 0]]
