@@ -106,6 +106,22 @@ def test_c2_c3_ingested_stamps_are_bounded_and_keep_their_order(now, stamps, ske
         assert 0 < h <= ceiling + position
 
 
+@given(SANE, STAMPS, STAMPS, st.integers(0, 2**40))
+def test_an_edit_is_later_than_what_its_author_saw_unless_the_claim_is_absurd(
+    now, h, seen, previous
+):
+    ceiling = saturated(now) + TOLERANCE
+    plain = effective(h=h, skew=0, previous=previous, now_unix_ms=now)
+    ingested = effective(h=h, skew=0, previous=previous, now_unix_ms=now, seen=seen)
+    if seen < ceiling:
+        event("seen")
+        assert ingested == max(plain, seen + 1)
+    else:
+        event("absurd")
+        assert ingested == plain
+    assert ingested <= max(ceiling, previous + 1)
+
+
 @given(SANE, st.lists(st.integers(1, 2**40), min_size=1, max_size=12, unique=True))
 def test_an_honest_queue_keeps_its_stamps(now, stamps):
     ceiling = saturated(now)
