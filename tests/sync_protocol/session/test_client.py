@@ -305,9 +305,8 @@ def test_pushes_shrink_until_one_mutation_is_left():
     sizes = []
     while session.state is not ClientState.STOPPED:
         session.handle(on.PushReady(PUSH, through=5))
-        for effect in receive(session, fault("too-large")):
-            if isinstance(effect, do.PreparePush):
-                sizes.append(effect.mutations_max)
+        effects = receive(session, fault("too-large"))
+        sizes += [each.mutations_max for each in effects if isinstance(each, do.PreparePush)]
     assert sizes[:2] == [2_500, 1_250]
     assert sizes[-1] == 1
     assert len(sizes) == 12

@@ -1,4 +1,4 @@
-"""Sessions over links that break: whatever happens, all mutations arrive once, and rows are equal."""
+"""Over links that break, all mutations arrive once, and all see the same rows at the end."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,48 +56,58 @@ def quiesce(devices: list[Device]) -> None:
         assert not device.down
 
 
+def act(action: str, device: Device, number: int) -> None:
+    """Carry out one random step that concerns one device alone."""
+    if action == "connect" and device.stream is None:
+        device.connect()
+    elif action == "up":
+        device.deliver_up()
+    elif action == "down":
+        device.deliver_down()
+    elif action == "disconnect":
+        device.disconnect()
+    elif action == "retry":
+        device.retry()
+    elif action == "pull":
+        device.feed(PullWanted())
+    elif action == "elsewhere":
+        elsewhere(device.service, f"r{number % 7}")
+    elif action == "damage" and device.rows:
+        key = min(device.rows)
+        device.rows[key] = (device.rows[key][0], b"\xc0")
+
+
+def elsewhere(service: Service, *row_ids: str) -> None:
+    before = service.sequence
+    for row_id in row_ids:
+        service.write(row_id, "by somebody else")
+    service.tell(before)
+
+
+def clone(original: Device, copy: Device) -> None:
+    copy.disconnect()
+    if not copy.queue:
+        copy.installation, copy.counter = original.installation, original.counter
+
+
 @given(steps=STEPS, trouble=st.lists(st.sampled_from(HARMLESS), max_size=6))
 def test_everything_arrives_once_and_all_see_the_same(steps, trouble):
     service = Service()
     devices = [Device(service, f"phone-{index}") for index in range(2)]
     written: list[str] = []
     for number, (action, which) in enumerate(steps):
-        device = devices[which]
         if action == "write":
             written.append(f"text-{number}")
-            device.write(written[-1])
-        elif action == "connect" and device.stream is None:
-            device.connect()
-        elif action == "up":
-            device.deliver_up()
-        elif action == "down":
-            device.deliver_down()
-        elif action == "disconnect":
-            device.disconnect()
-        elif action == "retry":
-            device.retry()
-        elif action == "pull":
-            device.feed(PullWanted())
-        elif action == "elsewhere":
-            before = service.sequence
-            service.write(f"r{number % 7}", "by somebody else")
-            service.tell(before)
-        elif action == "damage" and device.rows:
-            key = min(device.rows)
-            device.rows[key] = (device.rows[key][0], b"\xc0")
+            devices[which].write(written[-1])
         elif action == "trouble" and trouble:
             service.trouble.append(trouble.pop())
         elif action == "clone" and devices[0].counter > devices[1].counter:
-            devices[1].disconnect()
-            if not devices[1].queue:
-                devices[1].installation = devices[0].installation
-                devices[1].counter = devices[0].counter
+            clone(*devices)
+        else:
+            act(action, devices[which], number)
     service.trouble.clear()
     quiesce(devices)
-    before = service.sequence
-    for row_id in list(service.rows):  # Touch every row: a damaged one shows at a checkpoint.
-        service.write(row_id, "at last")
-    service.tell(before)
+    elsewhere(service, *service.rows)  # Every row is touched: a damaged one shows at a checkpoint.
     quiesce(devices)
     assert sorted(service.taken) == sorted(written)
     for device in devices:

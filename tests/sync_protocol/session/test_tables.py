@@ -16,7 +16,9 @@ from sync_protocol.session.push_lane import LANE_TABLE, PushLane
 from sync_protocol.session.server import SERVER_TABLE, ServerSession
 from sync_protocol.session.states import ClientState, LaneState, ServerState
 from sync_protocol.session.table import step
+from tests.sync_protocol.samples import CLIENT_SAMPLES, SERVER_SAMPLES
 
+SAMPLES = {type(each): each for each in (*CLIENT_SAMPLES.values(), *SERVER_SAMPLES.values())}
 CLIENT_EVENTS = {*get_args(on.ClientEvent), *get_args(ServerMessage)} - {on.Received}
 SERVER_EVENTS = {*get_args(on.ServerEvent), *get_args(ClientMessage)} - {on.Received}
 LANE_EVENTS = {on.PushReady, on.QueueChanged, on.RetryDue, Pushed, Fault}
@@ -40,7 +42,7 @@ def test_a_pair_is_in_the_table_or_out_of_turn(table, state, event, machine):
         assert all(type(target) is type(state) for target in row.targets)
     else:
         with pytest.raises(OutOfTurn) as caught:
-            step(table, machine(), state, event.__new__(event))
+            step(table, machine(), state, SAMPLES.get(event) or object.__new__(event))
         assert (caught.value.state, caught.value.event) == (state, event.__name__)
 
 
