@@ -1,0 +1,66 @@
+"""The few single values a phone remembers: who it is, what time it is, how far it has read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from sync_protocol.messages.cursor import Cursor
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_encode_cursor = msgspec.msgpack.Encoder().encode
+_decode_cursor = msgspec.msgpack.Decoder(Cursor).decode
+
+
+class Meta:
+    """Typed access to `_meta`; writes take part in the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: str, default: Any = None) -> Any:  # noqa: ANN401  (the accessors know)
+        """Return one value."""
+        row = self._connection.execute("SELECT value FROM _meta WHERE key = ?", (key,)).fetchone()
+        return default if row is None else row[0]
+
+    def put(self, key: str, value: str | bytes | int | None) -> None:
+        """Write one value; None forgets it."""
+        if value is None:
+            self._connection.execute("DELETE FROM _meta WHERE key = ?", (key,))
+        else:
+            self._connection.execute(
+                "INSERT INTO _meta (key, value) VALUES (?, ?) "
+                "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+
+    @property
+    def device(self) -> int:
+        """The number the server gave this installation; 0 before it has one."""
+        return self.get("device", 0)
+
+    @property
+    def counter(self) -> int:
+        """The last mutation counter used."""
+        return self.get("counter", 0)
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """How far the confirmed rows go; None before the first checkpoint."""
+        return self._cursor("cursor")
+
+    @property
+    def staged_cursor(self) -> Cursor | None:
+        """Where the unfinished round goes on; None while no page is staged."""
+        return self._cursor("staged_cursor")
+
+    def put_cursor(self, key: str, cursor: Cursor | None) -> None:
+        """Write `cursor` or `staged_cursor`."""
+        self.put(key, None if cursor is None else _encode_cursor(cursor))
+
+    def _cursor(self, key: str) -> Cursor | None:
+        blob = self.get(key)
+        return None if blob is None else _decode_cursor(blob)

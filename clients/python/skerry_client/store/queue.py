@@ -1,0 +1,230 @@
+"""The mutation queue: what this phone wrote and the primary has not confirmed in its rows yet.
+
+Invariants
+  Q1  counters of this installation are contiguous from 1; `device` 0 in a key means "this one"
+  Q2  a payload is sent with the same bytes every time
+  Q3  an entry goes only when it has a final receipt and the cursor has reached the receipt's
+      sequence, or when it was refused: then it moves to `_rejected`, where the app finds it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from skerry_client.fold import FINAL, REFUSED
+from skerry_client.store.conflicts import record_conflicts
+from skerry_client.store.tables import quoted
+from skerry_client.store.views import decode_mutation
+from sync_protocol.messages.push import WireMutation
+from sync_protocol.messages.pushed import Receipt
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+
+    from skerry_client.store.confirmed import Confirmed
+    from skerry_client.store.views import Views
+
+encode_mutation: Final = msgspec.msgpack.Encoder().encode
+encode_json: Final = msgspec.json.Encoder(order="deterministic").encode
+_RUN: Final = "device = 0 AND counter BETWEEN ? AND ?"
+_OPEN: Final = "outcome IN ('', 'accepted')"
+_SELECT: Final = (
+    "SELECT counter, h, schema_version, payload, outcome, sequence FROM _mutation_queue"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """One queue entry: `payload` is the encoded WireMutation, `outcome` empty until a receipt."""
+
+    counter: int
+    h: int
+    schema_version: int
+    payload: bytes
+    outcome: str
+    sequence: int
+
+    @property
+    def mutation(self) -> WireMutation:
+        """The mutation, decoded."""
+        return decode_mutation(self.payload)
+
+
+class Queue:
+    """Appends, judges and prunes entries; every method runs in the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, confirmed: Confirmed, views: Views) -> None:
+        self._connection = connection
+        self._confirmed = confirmed
+        self._views = views
+
+    def append(self, mutation: WireMutation, *, schema_version: int) -> None:
+        """Store a new mutation and note which rows it concerns."""
+        payload = encode_mutation(mutation)
+        self._connection.execute(
+            "INSERT INTO _mutation_queue (device, counter, h, schema_version, payload) "
+            "VALUES (0, ?, ?, ?, ?)",
+            (mutation.counter, mutation.h, schema_version, payload),
+        )
+        self.note_changes(mutation)
+
+    def note_changes(self, mutation: WireMutation) -> None:
+        """Index the rows that a mutation of this installation concerns."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO _pending_change (collection, id, device, counter) "
+            "VALUES (?, ?, 0, ?)",
+            [(change.collection, change.id, mutation.counter) for change in mutation.changes],
+        )
+
+    def merged(self, first: int, last: int, sequence: int) -> None:
+        """Note that a run of mutations was merged, the last of them at `sequence`."""
+        self._connection.execute(
+            f"UPDATE _mutation_queue SET outcome = 'merged', sequence = ? WHERE {_RUN} AND {_OPEN}",
+            (sequence, first, last),
+        )
+        self._refold_known(first, last, sequence)
+
+    def judge(self, receipt: Receipt) -> None:
+        """Note one receipt; a refused mutation moves to `_rejected` at once."""
+        entry = self._connection.execute(
+            "SELECT h, schema_version, payload, outcome FROM _mutation_queue "
+            "WHERE device = 0 AND counter = ?",
+            (receipt.counter,),
+        ).fetchone()
+        if entry is None or entry[3] in FINAL:
+            return
+        if receipt.outcome in REFUSED:
+            self._reject(receipt, *entry[:3])
+            return
+        sequence = receipt.sequence if receipt.outcome in FINAL else 0
+        self._connection.execute(
+            "UPDATE _mutation_queue SET outcome = ?, sequence = ? WHERE device = 0 AND counter = ?",
+            (receipt.outcome, sequence, receipt.counter),
+        )
+        if receipt.outcome in FINAL:
+            record_conflicts(self._connection, receipt)
+            self._refold_known(receipt.counter, receipt.counter, sequence)
+
+    def settle(self, merged_through: int) -> None:
+        """Note that the confirmed rows now hold every mutation up to a counter, receipt or not."""
+        where = f"WHERE {_RUN} AND {_OPEN} AND settled = 0"
+        self._dirty("SELECT counter FROM _mutation_queue " + where, (1, merged_through))
+        self._connection.execute(
+            f"UPDATE _mutation_queue SET settled = 1 {where}", (1, merged_through)
+        )
+
+    def prune(self, sequence: int) -> None:
+        """Drop what the confirmed rows hold at `sequence` and has its final receipt (Q3)."""
+        final = self._connection.execute(
+            "SELECT device, counter FROM _mutation_queue "
+            "WHERE outcome IN ('merged', 'superseded') AND sequence <= ?",
+            (sequence,),
+        ).fetchall()
+        for key in final:
+            self._drop(*key)
+
+    def waiting(self) -> list[Queued]:
+        """Return entries without a final receipt, by counter."""
+        found = self._connection.execute(f"{_SELECT} WHERE device = 0 AND {_OPEN} ORDER BY counter")
+        return [Queued(*row) for row in found]
+
+    def batch(self, *, after: int, mutations_max: int, bytes_max: int) -> list[Queued]:
+        """Return entries behind a counter, final or not: what the server has not, it is sent.
+
+        All have one schema version; the first is taken whatever its size.
+        """
+        batch: list[Queued] = []
+        size_bytes = 0
+        for row in self._connection.execute(
+            f"{_SELECT} WHERE device = 0 AND counter > ? ORDER BY counter LIMIT ?",
+            (after, mutations_max),
+        ):
+            entry = Queued(*row)
+            size_bytes += len(entry.payload)
+            if batch and (
+                size_bytes > bytes_max or entry.schema_version != batch[0].schema_version
+            ):
+                break
+            batch.append(entry)
+        return batch
+
+    def waiting_count(self) -> int:
+        """Return how many entries have no final receipt."""
+        (count,) = self._connection.execute(
+            f"SELECT count(*) FROM _mutation_queue WHERE device = 0 AND {_OPEN}"
+        ).fetchone()
+        return count
+
+    def unconfirmed(self) -> int:
+        """Return the lowest counter without a final receipt, 0 when there is none."""
+        row = self._connection.execute(
+            f"SELECT min(counter) FROM _mutation_queue WHERE device = 0 AND {_OPEN}"
+        ).fetchone()
+        return row[0] or 0
+
+    def _reject(self, receipt: Receipt, h: int, schema_version: int, payload: bytes) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO _rejected (device, counter, h, schema_version, payload, "
+            "outcome, code, message, fields, confirmed) VALUES (0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                receipt.counter,
+                h,
+                schema_version,
+                payload,
+                receipt.outcome,
+                receipt.code,
+                receipt.message,
+                encode_json(receipt.fields).decode(),
+                msgspec.msgpack.encode(self._confirmed_values(payload)),
+            ),
+        )
+        self._drop(0, receipt.counter)
+
+    def _confirmed_values(self, payload: bytes) -> list[dict[str, Any]]:
+        """Return, per change, the confirmed values of the fields it wanted to write."""
+        shown: list[dict[str, Any]] = []
+        for change in decode_mutation(payload).changes:
+            fields = self._confirmed.table(change.collection).fields
+            row = self._views.confirmed(change.collection, change.id)
+            names = [name for name in change.fields if name in fields]
+            values = (
+                {}
+                if row is None
+                else {name: fields[name].value(row.fields.get(name)) for name in names}
+            )
+            shown.append({"alive": row is not None and row.is_alive, "values": values})
+        return shown
+
+    def _drop(self, device: int, counter: int) -> None:
+        key = (device, counter)
+        for collection, row_id in self._connection.execute(
+            "SELECT collection, id FROM _pending_change WHERE device = ? AND counter = ?", key
+        ).fetchall():
+            self._confirmed.dirty[collection].add(row_id)
+        for table in ("_pending_change", "_mutation_queue"):
+            self._connection.execute(f"DELETE FROM {table} WHERE device = ? AND counter = ?", key)
+
+    def _refold_known(self, first: int, last: int, sequence: int) -> None:
+        """Mark rows that are confirmed beyond a receipt that has come after them (F2)."""
+        found = self._connection.execute(
+            f"SELECT DISTINCT collection FROM _pending_change WHERE {_RUN}", (first, last)
+        ).fetchall()
+        for (collection,) in found:
+            ids = self._connection.execute(
+                f"SELECT id FROM {quoted(collection)} WHERE _sequence >= ? AND id IN "
+                f"(SELECT id FROM _pending_change WHERE {_RUN} AND collection = ?)",
+                (sequence, first, last, collection),
+            )
+            self._confirmed.dirty[collection].update(row_id for (row_id,) in ids)
+
+    def _dirty(self, counters: str, arguments: Iterable[Any]) -> None:
+        for collection, row_id in self._connection.execute(
+            "SELECT collection, id FROM _pending_change "
+            f"WHERE device = 0 AND counter IN ({counters})",
+            tuple(arguments),
+        ).fetchall():
+            self._confirmed.dirty[collection].add(row_id)

@@ -1,0 +1,152 @@
+"""Rounds: pages are kept aside and applied at once, at the page that carries the checkpoint.
+
+A phone that is killed in the middle of a bootstrap goes on after the last page it kept. No mutation
+is ever half visible, because the whole round is one local transaction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from skerry_client.store.confirmed import space_digests
+from sync_protocol.codec import decode_space_rows
+from sync_protocol.digest import ZERO
+from sync_protocol.messages.page import Page
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Mapping
+
+    from skerry_client.store.confirmed import Confirmed
+    from skerry_client.store.meta import Meta
+    from skerry_client.store.queue import Queue
+    from sync_protocol.messages.poke import Poke
+    from sync_protocol.messages.repaired import Repaired
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(Page).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What a round, a poke or a repair has done: rows stored, and spaces whose digest is wrong."""
+
+    rows: int
+    mismatched: tuple[str, ...]
+
+
+class Rounds:
+    """Applies what the server sends; every method runs in the caller's transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, *, meta: Meta, confirmed: Confirmed, queue: Queue
+    ) -> None:
+        self._connection = connection
+        self._meta = meta
+        self._confirmed = confirmed
+        self._queue = queue
+
+    def stage(self, page: Page) -> int:
+        """Keep a page of an unfinished round; return how many rows it holds."""
+        rows = sum(
+            len(part.sequences)
+            for raw in page.spaces
+            for part in decode_space_rows(raw).collections.values()
+        )
+        if page.reset:
+            self.unstage()
+        self._connection.execute("INSERT INTO _staged_page (blob) VALUES (?)", (_encode(page),))
+        self._meta.put_cursor("staged_cursor", page.cursor)
+        return rows
+
+    def unstage(self) -> None:
+        """Drop the pages of an unfinished round; it starts again from the cursor."""
+        self._connection.execute("DELETE FROM _staged_page")
+        self._meta.put("staged_cursor", None)
+
+    def finish(self, page: Page) -> Applied:
+        """Apply the staged pages and this last one, and verify the checkpoint's digests."""
+        if self._meta.cursor is None and not page.reset:
+            self._confirmed.drop_all()  # A round from zero is a snapshot of everything.
+        rows = horizon = merged_through = 0
+        if page.reset:
+            self.unstage()
+        for staged in chain(self._staged(), (page,)):
+            rows += self._apply(staged)
+            horizon = max(horizon, staged.horizon)
+            merged_through = max(merged_through, staged.merged_through)
+        self.unstage()
+        sequence = page.cursor.sequence
+        self._queue.settle(merged_through)
+        self._queue.prune(sequence)
+        self._meta.put_cursor("cursor", page.cursor)
+        self._meta.put("horizon", max(horizon, self._meta.get("horizon", 0)))
+        return self._verified(rows, {} if page.checkpoint is None else page.checkpoint.digests)
+
+    def poke(self, poke: Poke) -> Applied:
+        """Apply the rows of a poke that goes on exactly where the cursor stands."""
+        cursor = self._meta.cursor
+        assert cursor is not None
+        assert cursor.sequence == poke.since
+        self.unstage()
+        rows = self._apply_spaces(poke.spaces)
+        self._queue.settle(poke.merged_through)
+        self._queue.prune(poke.sequence)
+        moved = msgspec.structs.replace(cursor, sequence=poke.sequence)
+        self._meta.put_cursor("cursor", moved)
+        return self._verified(rows, poke.digests)
+
+    def repair(self, repaired: Repaired) -> Applied:
+        """Replace the damaged buckets of one space by what the server has in them."""
+        for damaged in repaired.damaged:
+            self._confirmed.drop_bucket(
+                repaired.space, damaged.collection, damaged.bucket, repaired.sequence
+            )
+        rows = self._apply_spaces([repaired.rows])
+        self._confirmed.flush()
+        for collection in {damaged.collection for damaged in repaired.damaged}:
+            self._confirmed.sum_again(repaired.space, collection)
+        return self._verified(rows, {repaired.space: repaired.digest})
+
+    def _apply(self, page: Page) -> int:
+        if page.reset:
+            self._confirmed.drop_all()
+        for space in page.lost:
+            self._confirmed.drop_space(space)
+        self._connection.executemany(
+            "INSERT INTO _space (space, kind, role) VALUES (?, ?, ?) "
+            "ON CONFLICT(space) DO UPDATE SET kind = excluded.kind, role = excluded.role",
+            [(gained.space, gained.kind, gained.role) for gained in page.gained],
+        )
+        for first, last, sequence in page.merged:
+            self._queue.merged(first, last, sequence)
+        for receipt in page.receipts:
+            self._queue.judge(receipt)
+        return self._apply_spaces(page.spaces)
+
+    def _apply_spaces(self, spaces: Iterable[msgspec.Raw]) -> int:
+        count = 0
+        for raw in spaces:
+            part = decode_space_rows(raw)
+            for collection, rows in part.collections.items():
+                self._confirmed.apply(part.space, collection, rows)
+                count += len(rows.sequences)
+        return count
+
+    def _staged(self) -> Iterable[Page]:
+        positions = self._connection.execute("SELECT position FROM _staged_page ORDER BY position")
+        for (position,) in positions.fetchall():
+            (blob,) = self._connection.execute(
+                "SELECT blob FROM _staged_page WHERE position = ?", (position,)
+            ).fetchone()
+            yield _decode(blob)
+
+    def _verified(self, rows: int, expected: Mapping[str, bytes]) -> Applied:
+        self._confirmed.flush()
+        have = space_digests(self._connection)
+        wrong = [space for space, digest in expected.items() if have.get(space, ZERO) != digest]
+        return Applied(rows, tuple(sorted(wrong)))
