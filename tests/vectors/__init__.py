@@ -1,0 +1,1 @@
+"""Conformance vectors: what an implementation in any language must compute."""
