@@ -1,6 +1,7 @@
 """Logs and metrics of a node: JSON lines on stderr, Prometheus text, one id per request.
 
-Neither ever holds a body, a token, a query string or a person's id.
+Neither ever holds a body, a token, a query string or a person's id; that is also why the server's
+own lines about connections are kept out.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 TENANTS_NAMED_MAX: Final = 50
 """A label per tenant is a time series per tenant: beyond this only the sum is shown."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{7,63}", re.ASCII)
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COUNTS: Final = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 
@@ -60,6 +62,7 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 class Metrics:
@@ -90,10 +93,10 @@ class Metrics:
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is a path template, never a path."""
-        key = (method, route, status)
+        key = (method if method in _METHODS else "other", route, status)
         known = self._by_route.get(key)
         if known is None:
-            known = (self._requests.labels(method, route, str(status)), self._latency.labels(route))
+            known = (self._requests.labels(key[0], route, str(status)), self._latency.labels(route))
             self._by_route[key] = known
         known[0].inc()
         known[1].observe(seconds)

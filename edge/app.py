@@ -1,0 +1,156 @@
+"""The composition root: the one place where settings, storage, services and endpoints meet."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from secrets import token_hex
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from litestar import Litestar, Request, Response
+
+from edge.controllers.conflicts import ConflictsController
+from edge.controllers.docs import DocsController
+from edge.controllers.gate import Gate
+from edge.controllers.health import HealthController
+from edge.controllers.metrics import MetricsController
+from edge.controllers.origins import Origins
+from edge.controllers.receipts import ReceiptsController
+from edge.controllers.rows import RowsController
+from edge.controllers.spaces import SpacesController
+from edge.controllers.stream import StreamController, StreamLimits
+from edge.controllers.sync import SyncController
+from edge.observability import Metrics, configure_logs
+from edge.problems import problem_of, unforeseen
+from edge.repositories.database import TenantDatabase, tables_of
+from edge.services.keys import KeyRing
+from edge.services.node import Node
+from edge.services.tokens import Tokens
+from edge.storage.key_files import KeyFiles
+from edge.storage.tenants import TenantFiles
+from edge.workers.serve import serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from core.ids import TenantId
+    from core.schema.app import App
+    from edge.services.ingest.commit import CommitResult
+    from edge.settings import Settings
+
+TENANTS_FOLDER: Final = "tenants"
+DATABASE_ID_BYTES: Final = 8
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def run_node(app: App, settings: Settings) -> None:
+    """Serve an app until the process is told to stop; raises Unavailable when it cannot start."""
+    configure_logs(settings.log_level)
+    serve(lambda: build_application(app, settings), settings)
+
+
+def build_application(app: App, settings: Settings) -> Gate:
+    """Build everything one process serves; databases open when the server starts."""
+    metrics = Metrics()
+    node = build_node(app, settings, metrics)
+    metrics.follow_sequences(node.sequences)
+    return build_gate(node, settings, metrics=metrics)
+
+
+def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
+    """Build the services over SQLite files in the data folder."""
+    synchronous = "NORMAL" if settings.synchronous == "normal" else "FULL"
+    files = TenantFiles(settings.data / TENANTS_FOLDER, synchronous=synchronous)
+    tables = tables_of(app)
+
+    async def open_database(tenant: TenantId) -> TenantDatabase:
+        database = TenantDatabase(await files.open(tenant), tables)
+        await database.migrate(app, new_database_id=token_hex(DATABASE_ID_BYTES))
+        return database
+
+    def on_commit(_tenant: TenantId, result: CommitResult, seconds: float) -> None:
+        metrics.committed(result.mutations, seconds)
+
+    return Node(
+        app,
+        tenants=settings.tenants,
+        open_database=open_database,
+        now_ms=lambda: time_ns() // 1_000_000,
+        on_commit=on_commit,
+        existing=files.existing,
+    )
+
+
+def existing_tenants(settings: Settings) -> list[TenantId]:
+    """Return the tenants that have a database in the data folder."""
+    return TenantFiles(settings.data / TENANTS_FOLDER, synchronous="FULL").existing()
+
+
+def build_gate(node: Node, settings: Settings, *, metrics: Metrics | None = None) -> Gate:
+    """Put the endpoints of a node behind the gate; the result is the ASGI application."""
+    metrics = metrics or Metrics()
+    keys = KeyFiles(settings.keys_folder)
+    keys.development_key()
+    return Gate(
+        build_routes(node, settings, metrics),
+        tokens=Tokens(KeyRing(keys), lifetime_s_max=settings.token_lifetime_s_max),
+        metrics=metrics,
+        origins=Origins(settings.origins),
+        requests_in_flight_max=settings.requests_in_flight_max,
+        are_metrics_public=settings.are_metrics_public,
+    )
+
+
+def build_routes(node: Node, settings: Settings, metrics: Metrics) -> Litestar:
+    """Make the framework's application; without the gate around it, every request is refused."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        await node.open()
+        try:
+            yield
+        finally:
+            await node.close()
+
+    bounds = StreamLimits(
+        streams_max=settings.streams_max,
+        streams_per_person_max=settings.streams_per_person_max,
+        send_timeout_s=settings.stream_send_timeout_s,
+    )
+    collections = node.app.collections.values()
+    return Litestar(
+        route_handlers=[
+            SyncController(node, metrics).router(),
+            *StreamController(node, metrics, bounds).routes(),
+            *(RowsController(node, declared).router() for declared in collections),
+            *ReceiptsController(node).routes(),
+            *ConflictsController(node).routes(),
+            *SpacesController(node).routes(),
+            *HealthController(node).routes(),
+            *MetricsController(metrics).routes(),
+            *DocsController(node.app).routes(),
+        ],
+        exception_handlers={Exception: answer_error},
+        lifespan=[lifespan],
+        openapi_config=None,
+        logging_config=None,
+        request_max_body_size=None,
+        debug=False,
+    )
+
+
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer an error with its problem document; the unforeseen is logged, and not told."""
+    request_id = str(request.scope["state"].get("request_id", ""))
+    problem = problem_of(error)
+    if problem is None:
+        _log.error("request-failed", exc_info=error, request_id=request_id)
+        problem = unforeseen()
+    headers = problem.all_headers()
+    return Response(
+        problem.body(request_id),
+        status_code=problem.http_status,
+        media_type=headers.pop("content-type"),
+        headers=headers,
+    )

@@ -1,0 +1,78 @@
+"""Request bodies: read within a bound and a time, decompressed within a bound, decoded strictly."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, TypeVar
+
+import msgspec
+
+from edge.controllers.endpoints import AnyRequest
+from sync_protocol import limits
+from sync_protocol.codec import Encoding, Media, decompress, encoding_of, media_of
+from sync_protocol.errors import MalformedMessage, MessageTooLarge, UnsupportedMedia
+
+T = TypeVar("T")
+
+BODY_SECONDS_MAX: Final = 60
+"""4 MiB over a slow mobile link; a body that trickles longer only holds memory."""
+INLINE_BYTES_MAX: Final = 256 * 1024
+"""Compressed bodies up to this are unpacked on the event loop (1 ms), larger ones beside it."""
+
+
+async def read_body(request: AnyRequest, *, bytes_max: int = limits.MESSAGE_BYTES_MAX) -> bytes:
+    """Return the body, decompressed; raise MessageTooLarge as soon as that is certain."""
+    encoding = encoding_of(request.headers.get("content-encoding"))
+    declared = request.headers.get("content-length")
+    if declared is not None and (not declared.isdecimal() or int(declared) > bytes_max):
+        raise MessageTooLarge(bytes_max=bytes_max)
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            body = await _received(request, bytes_max)
+    except TimeoutError:
+        raise MalformedMessage(f"the body took longer than {BODY_SECONDS_MAX} s") from None
+    if encoding is Encoding.IDENTITY:
+        return body
+    if len(body) <= INLINE_BYTES_MAX:
+        return decompress(body, encoding, bytes_max)
+    return await asyncio.to_thread(decompress, body, encoding, bytes_max)
+
+
+async def _received(request: AnyRequest, bytes_max: int) -> bytes:
+    event = await request.receive()
+    first: bytes = event.get("body", b"")
+    if event["type"] == "http.request" and not event.get("more_body"):
+        if len(first) > bytes_max:
+            raise MessageTooLarge(bytes_max=bytes_max)
+        return first
+    pieces = bytearray(first)
+    while True:
+        if event["type"] == "http.disconnect":
+            raise MalformedMessage("the connection ended inside the body")
+        if len(pieces) > bytes_max:
+            raise MessageTooLarge(bytes_max=bytes_max)
+        if not event.get("more_body"):
+            return bytes(pieces)
+        event = await request.receive()
+        pieces += event.get("body", b"")
+
+
+def request_media(request: AnyRequest) -> Media:
+    """Return the media type of a body; a body always says what it is."""
+    content_type = request.headers.get("content-type")
+    if content_type is None:
+        raise UnsupportedMedia("a content type is needed")
+    return media_of(content_type)
+
+
+async def read_json(request: AnyRequest, kind: type[T], *, bytes_max: int) -> T:
+    """Read a JSON body of a REST endpoint as `kind`."""
+    if request_media(request) is not Media.JSON:
+        raise UnsupportedMedia("this endpoint takes application/json")
+    body = await read_body(request, bytes_max=bytes_max)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as error:
+        raise MalformedMessage(f"{error!s:.200}") from None
+    except (RecursionError, UnicodeError):
+        raise MalformedMessage("the body is not JSON that can be read") from None

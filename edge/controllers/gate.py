@@ -1,0 +1,230 @@
+"""The gate every connection passes before any route is looked up.
+
+Invariants
+  G1  without a verified token only the paths in PUBLIC_PATHS are served, compared as whole strings
+  G2  every HTTP answer carries x-request-id; every refusal is a problem document
+  G3  an error nobody foresaw is logged once and answered without saying anything about itself
+  G4  a connection from a web page of an origin that is not allowed gets no stream
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from edge.controllers.origins import Origins
+from edge.errors import Forbidden, Overloaded, Unauthenticated
+from edge.observability import request_id
+from edge.problems import Problem, problem_of, unforeseen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+    from edge.observability import Metrics
+    from edge.services.session import Principal
+    from edge.services.tokens import Tokens
+
+PUBLIC_PATHS: Final = frozenset(
+    {"/health/live", "/health/ready", "/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"}
+)
+METRICS_PATH: Final = "/metrics"
+BEARER_PROTOCOL: Final = "skerry.bearer."
+"""Web pages cannot set headers on a WebSocket: they offer this subprotocol, then the token."""
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Gate:
+    """An ASGI application around the routes: ids, tokens, origins, metrics, the last catch."""
+
+    def __init__(
+        self,
+        routes: ASGIApp,
+        *,
+        tokens: Tokens,
+        metrics: Metrics,
+        origins: Origins,
+        requests_in_flight_max: int,
+        are_metrics_public: bool,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._routes = routes
+        self._tokens = tokens
+        self._metrics = metrics
+        self._origins = origins
+        self._in_flight = 0
+        self._in_flight_max = requests_in_flight_max
+        public = {METRICS_PATH} if are_metrics_public else set[str]()
+        self._public = PUBLIC_PATHS | public
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        kind = scope["type"]
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self._routes(scope, receive, send)
+
+    async def _http(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401
+        started = self._clock()
+        answer = _Answer(scope, send, self._origins)
+        self._in_flight += 1
+        try:
+            if self._in_flight > self._in_flight_max:
+                raise Overloaded("The node is busy with other requests.")  # noqa: TRY301
+            if scope["method"] == "OPTIONS" and answer.is_preflight:
+                await answer.preflight()
+            else:
+                scope["user"] = self._admit(scope, answer.headers)
+                await self._routes(scope, receive, answer.send)
+        except Exception as error:  # noqa: BLE001  (G3: this is the last catch)
+            await answer.fail(error)
+        finally:
+            self._in_flight -= 1
+            seconds = self._clock() - started
+            route = scope.get("path_template") or "(none)"
+            self._metrics.answered(scope["method"], route, answer.status, seconds)
+            _log.info(
+                "request",
+                method=scope["method"],
+                route=route,
+                status=answer.status,
+                ms=round(seconds * 1_000, 2),
+                request_id=answer.request_id,
+            )
+
+    async def _websocket(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401
+        headers = _headers(scope)
+        identity = request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
+        scope["state"] = {**scope.get("state", {}), "request_id": identity}
+        try:
+            if not self._origins.admit(headers.get(b"origin")):
+                raise Forbidden("This origin may not open streams here.")  # noqa: TRY301
+            scope["user"] = self._admit(scope, headers)
+        except (Forbidden, Unauthenticated) as error:
+            await _refuse_stream(scope, receive, send, problem_of(error) or unforeseen(), identity)
+            return
+        try:
+            await self._routes(scope, receive, send)
+        except Exception:
+            _log.exception("stream-failed", request_id=identity)
+            raise
+
+    def _admit(self, scope: Any, headers: dict[bytes, bytes]) -> Principal | None:  # noqa: ANN401
+        if scope["path"] in self._public and scope["type"] == "http":
+            return None
+        token = _bearer(headers)
+        if token is None and scope["type"] == "websocket":
+            token = _bearer_protocol(scope.get("subprotocols", ()))
+        if token is None:
+            raise Unauthenticated("A bearer token is needed.")
+        principal = self._tokens.verify(token)
+        if scope["path"] == METRICS_PATH and not principal.is_admin:
+            raise Forbidden("Metrics are for administrators.")
+        return principal
+
+
+class _Answer:
+    """One HTTP answer on its way out."""
+
+    def __init__(self, scope: Any, send: Send, origins: Origins) -> None:  # noqa: ANN401
+        self.headers = _headers(scope)
+        self.request_id = request_id(self.headers.get(b"x-request-id", b"").decode("latin-1"))
+        scope["state"] = {**scope.get("state", {}), "request_id": self.request_id}
+        self.status = 0
+        self._send = send
+        self._always = [
+            (b"x-request-id", self.request_id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            *origins.answer_headers(self.headers.get(b"origin")),
+        ]
+        self._origins = origins
+
+    @property
+    def is_preflight(self) -> bool:
+        return b"access-control-request-method" in self.headers and b"origin" in self.headers
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; the first one gets the headers every answer has."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], *self._always]
+        await self._send(message)
+
+    async def preflight(self) -> None:
+        await self._whole(204, self._origins.preflight_headers(self.headers.get(b"origin")), b"")
+
+    async def fail(self, error: Exception) -> None:
+        """Answer with a problem, unless the answer has begun: then the connection is given up."""
+        problem = problem_of(error)
+        if problem is None:
+            _log.error("request-failed", exc_info=error, request_id=self.request_id)
+            problem = unforeseen()
+        if self.status:
+            raise error
+        body = problem.body(self.request_id)
+        headers = [(n.encode(), v.encode()) for n, v in problem.all_headers().items()]
+        await self._whole(problem.http_status, headers, body)
+
+    async def _whole(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        length = (b"content-length", str(len(body)).encode())
+        start: Any = {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*headers, length],
+        }
+        end: Any = {"type": "http.response.body", "body": body, "more_body": False}
+        await self.send(start)
+        await self._send(end)
+
+
+def _headers(scope: Any) -> dict[bytes, bytes]:  # noqa: ANN401
+    """Return the headers by name; two Authorization headers make neither count."""
+    found: dict[bytes, bytes] = {}
+    for name, value in scope["headers"]:
+        if name == b"authorization" and name in found:
+            found[name] = b""
+        else:
+            found[name] = value
+    return found
+
+
+def _bearer(headers: dict[bytes, bytes]) -> str | None:
+    scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer" or not token:
+        return None
+    return token.strip(b" ").decode("latin-1")
+
+
+def _bearer_protocol(offered: Any) -> str | None:  # noqa: ANN401
+    tokens = [str(name) for name in offered if str(name).startswith(BEARER_PROTOCOL)]
+    return tokens[0].removeprefix(BEARER_PROTOCOL) if len(tokens) == 1 else None
+
+
+async def _refuse_stream(
+    scope: Any,  # noqa: ANN401
+    receive: Receive,
+    send: Send,
+    problem: Problem,
+    identity: str,
+) -> None:
+    """Refuse before accepting: a problem where the server can send one, else a plain 403."""
+    await receive()
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": 4403, "reason": problem.fault})
+        return
+    headers = [(n.encode(), v.encode()) for n, v in problem.all_headers().items()]
+    start: Any = {
+        "type": "websocket.http.response.start",
+        "status": problem.http_status,
+        "headers": [*headers, (b"x-request-id", identity.encode())],
+    }
+    body: Any = {"type": "websocket.http.response.body", "body": problem.body(identity)}
+    await send(start)
+    await send(body)

@@ -1,0 +1,280 @@
+"""The WebSocket /v1/sync/stream: one device, from hello to the end of its token.
+
+The session decides (sync_protocol.session.server); this is the shell around it: a reader, a writer
+and the subscription feed it events, and it carries out the effects.
+
+Invariants
+  W1  a stream ends when its token does
+  W2  whoever does not read for `send_timeout_s` is closed; until then only pokes are lost
+  W3  streams per person and per node are bounded, and counted exactly
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from litestar import WebSocket, websocket
+from litestar.exceptions import WebSocketDisconnect
+
+from core.ids import DeviceNumber
+from edge.controllers.endpoints import Endpoints
+from edge.controllers.outbox import Outbox, PokeFrames
+from edge.controllers.principal import principal_of
+from edge.problems import fault_of
+from edge.services.session import DeviceSession
+from sync_protocol import limits
+from sync_protocol.codec import Media, decode_client, decode_mutations
+from sync_protocol.errors import MalformedMessage, MessageTooLarge, ProtocolError
+from sync_protocol.faults import FaultKind
+from sync_protocol.messages.fault import Fault, Request
+from sync_protocol.messages.hello import Hello
+from sync_protocol.messages.pull import Pull
+from sync_protocol.messages.push import Push
+from sync_protocol.messages.repair import Repair
+from sync_protocol.messages.union import ClientMessage, ServerMessage
+from sync_protocol.messages.welcome import Welcome
+from sync_protocol.session import effects as do
+from sync_protocol.session import events as on
+from sync_protocol.session.server import ServerSession
+
+if TYPE_CHECKING:
+    from litestar.handlers import WebsocketRouteHandler
+
+    from edge.observability import Metrics
+    from edge.services.node import Node, Tenant
+    from edge.services.session import Principal
+
+PATH: Final = "/v1/sync/stream"
+SUBPROTOCOL: Final = "skerry.v1"
+CLOSE_NORMAL: Final = 1000
+CLOSE_UNAUTHENTICATED: Final = 4401
+CLOSE_FAULT: Final = 4400
+CLOSE_OVERLOADED: Final = 4503
+HELLO_SECONDS_MAX: Final = 30
+"""A stream that does not introduce itself only holds a place."""
+_REQUESTS: Final[dict[type, Request]] = {
+    Hello: "hello",
+    Push: "push",
+    Pull: "pull",
+    Repair: "repair",
+}
+_GONE: Final = (OSError, WebSocketDisconnect)
+"""What sending to a peer that has left raises: nothing to tell anybody."""
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """How many streams there may be, and how long a reader may stall."""
+
+    streams_max: int
+    streams_per_person_max: int
+    send_timeout_s: float
+
+
+class StreamController(Endpoints):
+    """Accepts streams and counts them."""
+
+    def __init__(self, node: Node, metrics: Metrics, bounds: StreamLimits) -> None:
+        self.node = node
+        self.metrics = metrics
+        self.bounds = bounds
+        self.pokes = PokeFrames()
+        self._count = 0
+        self._per_person: Counter[tuple[str, str]] = Counter()
+
+    def routes(self) -> list[WebsocketRouteHandler]:
+        """Return the route."""
+        return [websocket(PATH, name="sync.stream")(self.stream)]
+
+    async def stream(self, socket: WebSocket[Any, Any, Any]) -> None:
+        """Serve one stream until either side ends it."""
+        principal = principal_of(socket)
+        offered = socket.scope["subprotocols"]
+        await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        person = (principal.tenant, principal.person)
+        if (
+            self._count >= self.bounds.streams_max
+            or self._per_person[person] >= self.bounds.streams_per_person_max
+        ):
+            await socket.close(code=CLOSE_OVERLOADED, reason="too many streams")
+            return
+        self._count += 1
+        self._per_person[person] += 1
+        self.metrics.streams.inc()
+        try:
+            tenant = await self.node.tenant(principal.tenant)
+            await _Stream(self, socket, principal, tenant).run()
+        finally:
+            self._count -= 1
+            self._per_person[person] -= 1
+            if not self._per_person[person]:
+                del self._per_person[person]
+            self.metrics.streams.dec()
+
+
+class _Stream:
+    """The shell around one session."""
+
+    def __init__(
+        self,
+        controller: StreamController,
+        socket: WebSocket[Any, Any, Any],
+        principal: Principal,
+        tenant: Tenant,
+    ) -> None:
+        self._metrics = controller.metrics
+        self._send_timeout_s = controller.bounds.send_timeout_s
+        self._socket = socket
+        self._principal = principal
+        self._tenant = tenant
+        self._session = ServerSession()
+        self._outbox = Outbox(controller.pokes, on_dropped=self._metrics.dropped_pokes.inc)
+        self._device: DeviceSession | None = None
+        self._is_fresh = True
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._close_code = CLOSE_NORMAL
+
+    async def run(self) -> None:
+        """Read until the end; the writer, the subscription and requests are tasks beside it."""
+        loop = asyncio.get_running_loop()
+        lifetime_s = max(0.0, self._principal.expires_unix_s - time.time())
+        timers = [
+            loop.call_later(lifetime_s, self._expire),
+            loop.call_later(HELLO_SECONDS_MAX, self._expect_hello),
+        ]
+        writer = asyncio.create_task(self._write())
+        reader = asyncio.create_task(self._read())
+        try:
+            await asyncio.wait({writer, reader}, return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                self._feed(on.Disconnected())
+                self._outbox.close()
+        finally:
+            for timer in timers:
+                timer.cancel()
+            pending = {reader, writer, *self._tasks}
+            for task in pending:
+                task.cancel()
+            for outcome in await asyncio.gather(*pending, return_exceptions=True):
+                if isinstance(outcome, Exception) and not isinstance(outcome, _GONE):
+                    _log.error("stream-task-failed", exc_info=outcome)
+
+    async def _read(self) -> None:
+        while True:
+            event: Any = await self._socket.receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            try:
+                message = self._decoded(event)
+            except ProtocolError as error:
+                self._end(error.to_fault())
+                continue
+            self._feed(on.Received(message))
+
+    def _decoded(self, event: Any) -> ClientMessage:  # noqa: ANN401  (an ASGI event)
+        text: str | None = event.get("text")
+        media = Media.MSGPACK if text is None else Media.JSON
+        if self._is_fresh:
+            self._is_fresh = False
+            self._outbox.media = media
+        elif media is not self._outbox.media:
+            raise MalformedMessage("a stream keeps to the media type of its first frame")
+        if text is not None and len(text) > limits.MESSAGE_BYTES_MAX:
+            raise MessageTooLarge(bytes_max=limits.MESSAGE_BYTES_MAX)
+        return decode_client(event["bytes"] if text is None else text.encode(), media)
+
+    async def _write(self) -> None:
+        while (frame := await self._outbox.take()) is not None:
+            event: Any = {"type": "websocket.send"}
+            if self._outbox.media is Media.JSON:
+                event["text"] = frame.decode()
+            else:
+                event["bytes"] = frame
+            try:
+                async with asyncio.timeout(self._send_timeout_s):
+                    await self._socket.send(event)
+            except TimeoutError:
+                return  # W2; a close frame would only wait behind what is not read
+        close: Any = {"type": "websocket.close", "code": self._close_code, "reason": ""}
+        await self._socket.send(close)
+
+    def _feed(self, event: on.ServerEvent) -> None:
+        """Hand an event to the session and carry out what it asks for."""
+        for effect in self._session.handle(event):
+            if isinstance(effect, do.Send):
+                message: Any = effect.message  # a server sends server messages
+                self._outbox.put(message)
+            elif isinstance(effect, do.Serve):
+                self._start(self._serve(effect.message))
+            elif isinstance(effect, do.Close):
+                if self._close_code == CLOSE_NORMAL:
+                    self._close_code = CLOSE_FAULT
+                self._outbox.close()
+
+    def _start(self, work: Any) -> None:  # noqa: ANN401  (a coroutine of this class)
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            _log.error("stream-task-failed", exc_info=error)
+            self._end(Fault(fault=FaultKind.INTERNAL, message="The stream failed."))
+
+    async def _serve(self, message: ClientMessage) -> None:
+        try:
+            answer = await self._answer(message)
+        except Exception as error:  # noqa: BLE001  (every failure is answered, and logged once)
+            answer = fault_of(error)
+            if answer.fault is FaultKind.INTERNAL:
+                _log.error("request-failed", exc_info=error)
+        self._feed(on.Answered(_REQUESTS[type(message)], answer))
+        if isinstance(answer, Welcome):
+            self._start(self._follow(answer))
+
+    async def _answer(self, message: ClientMessage) -> ServerMessage:
+        if isinstance(message, Hello):
+            welcome = await self._tenant.devices.hello(self._principal, message)
+            self._device = DeviceSession(
+                self._principal, DeviceNumber(welcome.device), message.schema_version
+            )
+            return welcome
+        device = await self._tenant.devices.session(
+            self._principal, message.device, message.schema_version
+        )
+        if isinstance(message, Push):
+            mutations = decode_mutations(message, self._outbox.media)
+            self._metrics.push_mutations.observe(len(mutations))
+            return await self._tenant.ingest.push(device, message, mutations)
+        if isinstance(message, Pull):
+            return await self._tenant.pulls.pull(device, message)
+        return await self._tenant.pulls.repair(device, message)
+
+    async def _follow(self, welcome: Welcome) -> None:
+        """Tell the session of every change from welcome on."""
+        assert self._device is not None
+        subscription = await self._tenant.live.subscribe(self._device, welcome.sequence)
+        try:
+            async for poke in subscription:
+                self._feed(on.Changed(poke))
+        finally:
+            subscription.close()
+
+    def _expire(self) -> None:
+        self._close_code = CLOSE_UNAUTHENTICATED
+        self._end(Fault(fault=FaultKind.UNAUTHENTICATED, message="The token has expired."))
+
+    def _expect_hello(self) -> None:
+        if self._device is None:
+            self._end(Fault(fault=FaultKind.OUT_OF_TURN, message="A stream begins with hello."))
+
+    def _end(self, fault: Fault) -> None:
+        self._feed(on.Expelled(fault))

@@ -1,0 +1,95 @@
+"""The process that serves: one socket, one event loop, drained on SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from edge.errors import Unavailable
+from edge.workers.serve_lock import DataLock
+from sync_protocol import limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edge.settings import Settings
+
+BACKLOG: Final = 2_048
+KEEP_ALIVE_S: Final = 75
+"""Longer than the 60 s after which load balancers drop idle connections on their side."""
+TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", 18)
+"""Linux (RFC 5482): a peer that stops reading or vanishes is dropped by the kernel after this long,
+with everything still buffered for it; accepted connections inherit it."""
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def serve(build: Callable[[], Any], settings: Settings) -> None:
+    """Serve the ASGI application that `build` makes until SIGTERM or SIGINT, then drain."""
+    with DataLock(settings.data) as lock, listening_socket(settings) as listener:
+        address = address_of(listener)
+        server = make_server(build(), settings)
+        lock.publish(address)
+        _log.info("listening", url=address, data=str(settings.data))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _drained)
+        server.run(sockets=[listener])
+    if not server.started:
+        raise Unavailable("The node could not start; the log says why.")
+
+
+def _drained(_number: int, _frame: object) -> None:
+    """Let the process end by itself: uvicorn raises the signal again once it has drained."""
+
+
+def make_server(application: Any, settings: Settings) -> Any:  # noqa: ANN401  (uvicorn loads late)
+    """Configure uvicorn (docs/adr/0001-asgi-server.md says why and how it compares)."""
+    import uvicorn  # noqa: PLC0415  (30 ms that only serving needs)
+
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            lifespan="on",
+            ws_max_size=limits.MESSAGE_BYTES_MAX,
+            ws_per_message_deflate=False,
+            ws_ping_interval=settings.stream_ping_interval_s,
+            ws_ping_timeout=settings.stream_ping_interval_s,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=settings.drain_s,
+        )
+    )
+
+
+def listening_socket(settings: Settings) -> socket.socket:
+    """Bind and listen; raise Unavailable when the address cannot be had."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        timeout_ms = settings.stream_send_timeout_s * 1_000
+        listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, timeout_ms)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise Unavailable(f"Cannot listen on {settings.host}:{settings.port}: {reason}.") from error
+    listener.setblocking(False)
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL that the socket is reached by on this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(host), str(host))  # noqa: S104  (compared, not bound)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
