@@ -172,6 +172,11 @@ class Confirmed:
             self._sums.pop((space, collection, bucket), None)
             self._write_sum((space, collection, bucket), total)
 
+    def sum_space_again(self, space: str) -> None:
+        """Compute all of a space's digests from its rows."""
+        for collection in self._tables:
+            self.sum_again(space, collection)
+
     def flush(self) -> None:
         """Add what has changed to the stored digests."""
         for key, change in self._sums.items():

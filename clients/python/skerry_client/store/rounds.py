@@ -147,6 +147,14 @@ class Rounds:
 
     def _verified(self, rows: int, expected: Mapping[str, bytes]) -> Applied:
         self._confirmed.flush()
+        wrong = self._wrong(expected)
+        for space in wrong:
+            # The sums themselves may be what is damaged: a repair must start from the rows.
+            self._confirmed.sum_space_again(space)
+        return Applied(rows, self._wrong(expected) if wrong else ())
+
+    def _wrong(self, expected: Mapping[str, bytes]) -> tuple[str, ...]:
         have = space_digests(self._connection)
-        wrong = [space for space, digest in expected.items() if have.get(space, ZERO) != digest]
-        return Applied(rows, tuple(sorted(wrong)))
+        return tuple(
+            sorted(space for space, digest in expected.items() if have.get(space, ZERO) != digest)
+        )
