@@ -1,9 +1,13 @@
 """Fingerprints follow meaning, not the order of declaration."""
 
+from core.schema.app import App
 from sync_protocol.fingerprint import fingerprint, fingerprint_of
 
 
-class Declared:
+class Declared(App):
+    def __init__(self) -> None:
+        super().__init__("declared", version=1, spaces={})
+
     def describe(self):
         return {"b": 1, "a": {"d": [1, 2], "c": "ø"}}
 

@@ -99,8 +99,10 @@ def test_faults_name_what_they_answer_and_some_end_the_stream():
     session = subscribed()
     session.handle(on.Received(PUSH))
     session.handle(on.Received(PULL))
-    (send,) = session.handle(on.Answered("push", Fault(FaultKind.RATE_LIMITED, "slow down", 9)))
-    assert send.message.answers == "push"
+    limited = Fault(FaultKind.RATE_LIMITED, "slow down", 9)
+    assert session.handle(on.Answered("push", limited)) == [
+        do.Send(Fault(FaultKind.RATE_LIMITED, "slow down", 9, "push"))
+    ]
     effects = session.handle(on.Answered("pull", Fault(FaultKind.FORBIDDEN, "no")))
     assert effects[1:] == [do.Close(), do.Reached("closed")]
     assert session.handle(on.Changed(Poke(20, 21))) == []

@@ -5,6 +5,7 @@ a real one, so that clones and repeats are told apart.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -115,7 +116,7 @@ class Service:
             change = mutation.changes[0]
             self.taken.append(change.fields["f"])
             self.write(change.id, change.fields["f"])
-        counters = [each.counter for each in decode_mutations(push, Media.MSGPACK)]
+        counters = [each.counter or 0 for each in decode_mutations(push, Media.MSGPACK)]
         return Pushed(len(hashes), self.sequence, [(counters[0], counters[-1], self.sequence)])
 
     def pull(self, pull: Pull):
@@ -208,12 +209,13 @@ class Device:
         if self.retries:
             self.feed(on.RetryDue(self.retries.pop(0).of))
 
-    def _serve(self, effects) -> None:
+    def _serve(self, effects: list[do.ServerEffect]) -> None:
+        assert self.stream is not None
         for effect in effects:
             if isinstance(effect, do.Send):
                 self.down.append(effect.message)
             elif isinstance(effect, do.Serve):
-                name = type(effect.message).__name__.lower()
+                name: Any = type(effect.message).__name__.lower()
                 before = self.service.sequence
                 answer = self.service.answer(effect.message)
                 self._serve(self.stream.handle(on.Answered(name, answer)))
@@ -277,13 +279,14 @@ class Device:
             for space in page.spaces:
                 self.rows.update(unpacked(space))
         self.kept.clear()
-        self.cursor = effect.page.cursor
+        self.cursor = cursor = effect.page.cursor
         self._verify(effect.page.checkpoint.digests)
-        self.feed(on.RoundApplied(self.cursor))
+        self.feed(on.RoundApplied(cursor))
 
     def _applypoke(self, effect) -> None:
         for space in effect.poke.spaces:
             self.rows.update(unpacked(space))
+        assert self.cursor is not None
         self.cursor = Cursor(self.cursor.database, effect.poke.sequence)
         self._verify(effect.poke.digests)
 
