@@ -17,8 +17,8 @@ class Fault(Message, tag="fault"):
     """`kind` is stable (docs/ERRORS.md); `retry_after_ms` None means: do not send this again.
 
     `answers` is the kind of request it answers (a stream may have a push and a pull open at once);
-    None concerns the stream as a whole. `merged_through` comes with `counter-gap` and
-    `cloned-device`: the device's highest contiguous counter with a final outcome.
+    None concerns the stream as a whole. `merged_through` comes with `counter-gap`:
+    the device's highest contiguous counter with a final outcome.
     """
 
     fault: FaultKind

@@ -61,9 +61,9 @@ def lane_moved(session: ClientSession, event: on.PushReady | on.QueueChanged) ->
 
 def pushed(session: ClientSession, event: Pushed) -> ClientState:
     """Settle receipts, and remember up to where our own writes have to be read."""
+    session.lane.handle(event)
     session.attempt = 0
     session.latest = max(session.latest, event.sequence)
-    session.lane.handle(event)
     return after_lane(session)
 
 
