@@ -156,8 +156,8 @@ class Driver:
         try:
             while True:
                 inbox.put_nowait(on.Received(await link.receive()))
-        except (LinkLost, ProtocolError) as problem:
-            self.trouble = str(problem)
+        except Exception as problem:  # noqa: BLE001  (a link that fails in any way is lost)
+            self.trouble = str(problem) or type(problem).__name__
             inbox.put_nowait(on.Disconnected())
 
     async def _feed(self, event: ClientEvent) -> None:

@@ -11,7 +11,6 @@ import msgspec
 from skerry_client.link import LinkLost
 from sync_protocol import limits
 from sync_protocol.codec import compress, decode_server, decompress, encode, encoding_of, media_of
-from sync_protocol.errors import ProtocolError
 from sync_protocol.faults import FaultKind
 from sync_protocol.media import Encoding, Media
 from sync_protocol.messages.fault import Fault, Request
@@ -75,9 +74,9 @@ class HttpLink:
     async def _ask(self, message: ClientMessage) -> None:
         try:
             answer: ServerMessage | Exception = await self._answer(message)
-        except httpx.HTTPError as problem:
+        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as problem:
             answer = LinkLost(f"{type(problem).__name__}: {problem}")
-        except (LinkLost, ProtocolError) as problem:
+        except Exception as problem:  # noqa: BLE001  (whoever receives it must not wait for ever)
             answer = problem
         self._answers.put_nowait(answer)
 

@@ -4,6 +4,8 @@ It commits a push at once, reads pages in sequence order with a backfill for gai
 verifies nothing about people: everybody is a member of `spaces`.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from core.crdt.field import Write
@@ -30,7 +32,7 @@ from sync_protocol.rows import encode_row
 class FakeServer:
     def __init__(self, app, spaces, database="db"):
         self.app = app
-        self.spaces = {space: 0 for space in spaces}
+        self.spaces = dict.fromkeys(spaces, 0)
         """Space to the sequence at which everybody gained it."""
         self.lost = {}
         self.database = database
@@ -42,7 +44,7 @@ class FakeServer:
         self.taken = {}
         """Device to [(payload hash, receipt)]."""
         self.horizon = 0
-        self.rejects = lambda change: None
+        self.rejects: Callable[..., str | None] = lambda _change: None
         """Return a code to reject a change."""
         self.dropped_receipts = False
 
@@ -71,6 +73,7 @@ class FakeServer:
         receipts = []
         for mutation in decode_mutations(push, Media.MSGPACK):
             digest = payload_hash(mutation)
+            assert mutation.counter is not None
             if mutation.counter <= len(taken):
                 known, receipt = taken[mutation.counter - 1]
                 if known != digest:
@@ -96,7 +99,7 @@ class FakeServer:
             for change in mutation.changes:
                 code = self.rejects(change)
                 if code is not None:
-                    raise Refusal(code, "said the rule")
+                    raise Refusal(code, "said the rule")  # noqa: TRY301
                 self.admit(change, Write(mutation.h, n, mutation.counter), touched)
         except (Refusal, FieldError) as refusal:
             return Receipt(

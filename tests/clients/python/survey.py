@@ -2,10 +2,20 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 from core.crdt.custom import Custom
 from core.crdt.registry import (
-    AddWins, AppendOnly, BoundedCounter, Counter, Flag, Group, Lww, Map, MultiValue, Ranked,
+    AddWins,
+    AppendOnly,
+    BoundedCounter,
+    Counter,
+    Flag,
+    Group,
+    Lww,
+    Map,
+    MultiValue,
+    Ranked,
 )  # fmt: skip
 from core.policy import Access
 from core.schema.app import App
@@ -69,3 +79,10 @@ def entropy(seed=0):
 
 def database(folder, name="phone.db"):
     return Path(folder) / name
+
+
+def seen(phone, collection, row) -> Any:
+    """Return a row that must be there."""
+    found = phone.get(collection, row)
+    assert found is not None
+    return found

@@ -1,9 +1,9 @@
 """The fold by itself: confirmed state and pending mutations in, view out."""
 
+from core.ids import RowId, SpaceId
 from core.row import RowState
 from skerry_client.fold import Pending, fold
 from sync_protocol.messages.push import WireChange
-
 from tests.clients.python.survey import Airfield
 
 FIELDS = Airfield.fields
@@ -14,7 +14,7 @@ def edit(**fields):
 
 
 def confirmed(sequence=5, **fields):
-    return RowState("r1", "region:north", sequence, (10, 2, True), fields)
+    return RowState(RowId("r1"), SpaceId("region:north"), sequence, (10, 2, True), fields)
 
 
 def test_pending_writes_win_over_what_their_author_had_seen():

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from skerry_client import Skerry
-
 from tests.clients.python.links import check
 from tests.clients.python.survey import Airfield, Note, database, survey
 
@@ -26,6 +25,7 @@ def run_and_kill(path, seed, seconds):
         [sys.executable, "-m", "tests.clients.python.killed_phone", str(path), str(seed)],
         cwd=ROOT, env=environment, stdout=subprocess.PIPE,
     ) as process:  # fmt: skip
+        assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)

@@ -2,18 +2,23 @@
 
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import (
-    Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test,
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
 )  # fmt: skip
 
 from core.errors import FieldError, Refusal
 from skerry_client import Add, Append, Reopen, Reset, Resolve, RowMissing, Skerry, Use
 from skerry_client.link import LinkLost
-
 from tests.clients.python.fake_server import FakeServer
 from tests.clients.python.links import check, sync
 from tests.clients.python.survey import NORTH, SOUTH, Airfield, Clock, entropy, survey
@@ -74,17 +79,13 @@ class Phones(RuleBasedStateMachine):
 
     @rule(phone=PHONES, row=rows, fields=FIELDS)
     def edit(self, phone, row, fields):
-        try:
+        with suppress(RowMissing, Refusal, FieldError):
             self.phones[phone].edit(Airfield, row, **fields)
-        except (RowMissing, Refusal, FieldError):
-            pass
 
     @rule(phone=PHONES, row=rows, verb=st.sampled_from(["delete", "restore"]))
     def bury(self, phone, row, verb):
-        try:
+        with suppress(RowMissing):
             getattr(self.phones[phone], verb)(Airfield, row)
-        except RowMissing:
-            pass
 
     @rule(phone=PHONES, trouble=TROUBLE, rows_max=st.sampled_from([1, 2, 100]))
     def sync(self, phone, trouble, rows_max):
@@ -139,8 +140,8 @@ class Phones(RuleBasedStateMachine):
             check(self.path(number), self.app)
 
     def teardown(self):
-        """Quiescence: afterwards both phones equal the server, and a further round moves nothing."""
-        self.server.rejects = lambda change: None
+        """Quiescence: both phones equal the server, and a further round moves nothing."""
+        self.server.rejects = lambda _change: None
         for _ in range(2):
             for phone in self.phones:
                 assert sync(phone.store, self.server).why == "live"
@@ -150,12 +151,17 @@ class Phones(RuleBasedStateMachine):
         for phone in self.phones:
             sync(phone.store, self.server)
             expected = {space: self.server.digest(space) for space in self.server.spaces}
-            assert {space: phone.store.digests().get(space, bytes(16)) for space in expected} == expected
+            assert {
+                space: phone.store.digests().get(space, bytes(16)) for space in expected
+            } == expected
             for (_, row_id), row in self.server.rows.items():
                 seen = phone.get(Airfield, row_id)
                 if row.space in self.server.spaces and row.is_alive:
                     assert seen is not None
-                    assert all(f.value(row.fields.get(n)) == seen.read(f) for n, f in Airfield.fields.items())
+                    assert all(
+                        f.value(row.fields.get(n)) == seen.read(f)
+                        for n, f in Airfield.fields.items()
+                    )
                 else:
                     assert seen is None
         assert self.server.sequence == before

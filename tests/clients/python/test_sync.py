@@ -8,13 +8,19 @@ from skerry_client.link import LinkLost
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.poke import Poke
-from sync_protocol.messages.push import Push
 from sync_protocol.messages.pull import Pull
-
+from sync_protocol.messages.push import Push
 from tests.clients.python.fake_server import FakeServer
 from tests.clients.python.links import check, sync
 from tests.clients.python.survey import (
-    NORTH, SOUTH, Airfield, Clock, Note, database, entropy, survey,
+    NORTH,
+    SOUTH,
+    Airfield,
+    Clock,
+    Note,
+    database,
+    entropy,
+    survey,
 )  # fmt: skip
 
 
@@ -169,7 +175,7 @@ def test_a_refused_mutation_shows_both_values_and_can_be_tried_again(world):
     assert (refused.code, refused.counter, refused.fields) == ("bad-name", 2, ("name",))
     assert refused.changes[0].wanted.fields["name"] == "bad"
     assert refused.changes[0].confirmed == {"name": "good", "visits": 0}
-    world.server.rejects = lambda c: None
+    world.server.rejects = lambda _c: None
     a.restore_rejected(2)
     assert a.rejected() == []
     assert a.get(Airfield, row).name == "bad"
@@ -180,7 +186,7 @@ def test_a_refused_mutation_shows_both_values_and_can_be_tried_again(world):
 
 def test_a_refused_insert_disappears(world):
     a = world.phone("a")
-    world.server.rejects = lambda c: "no"
+    world.server.rejects = lambda _c: "no"
     row = a.insert(Airfield, space=NORTH, name="x")
     a.edit(Airfield, row, order=1)
     world.sync(a)
@@ -253,7 +259,7 @@ def test_damage_is_found_and_repaired_bucket_by_bucket(world):
     connection.execute("UPDATE _bucket SET digest = zeroblob(16) WHERE bucket = 3")
     asked = []
     a.edit(Note, rows[5], text="five")
-    sync(a.store, world.server, trouble=lambda message, when: asked.append(type(message).__name__))
+    sync(a.store, world.server, trouble=lambda message, _when: asked.append(type(message).__name__))
     assert "Repair" in asked
     assert world.is_equal(a)
     world.sync(a)
