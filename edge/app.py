@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from secrets import token_hex
 from time import time_ns
@@ -12,6 +13,7 @@ from litestar import Litestar, Request, Response
 
 from edge.controllers.conflicts import ConflictsController
 from edge.controllers.docs import DocsController
+from edge.controllers.forwarding import ForwardWrites
 from edge.controllers.gate import Gate
 from edge.controllers.health import HealthController
 from edge.controllers.metrics import MetricsController
@@ -28,14 +30,20 @@ from edge.services.keys import KeyRing
 from edge.services.node import Node
 from edge.services.tokens import Tokens
 from edge.storage.key_files import KeyFiles
-from edge.storage.tenants import TenantFiles
+from edge.storage.sqlite import SqliteEngine
+from edge.storage.tenants import SUFFIX, TenantFiles
 from edge.workers.serve import serve
+from edge.workers.serve_follow import follow
+from edge.workers.serve_many import WRITER, WRITER_SOCKET, serve_many
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from litestar.types import ASGIApp
+
     from core.ids import TenantId
     from core.schema.app import App
+    from edge.controllers.writer_link import WriterLink
     from edge.services.ingest.commit import CommitResult
     from edge.settings import Settings
 
@@ -47,7 +55,15 @@ _log = structlog.stdlib.get_logger(__name__)
 def run_node(app: App, settings: Settings) -> None:
     """Serve an app until the process is told to stop; raises Unavailable when it cannot start."""
     configure_logs(settings.log_level)
-    serve(lambda: build_application(app, settings), settings)
+    if settings.workers == 1:
+        serve(lambda: build_application(app, settings), settings)
+        return
+    KeyFiles(settings.keys_folder).development_key()
+
+    def build(index: int) -> Gate:
+        return (build_application if index == WRITER else build_reader)(app, settings)
+
+    serve_many(build, settings)
 
 
 def build_application(app: App, settings: Settings) -> Gate:
@@ -56,6 +72,33 @@ def build_application(app: App, settings: Settings) -> Gate:
     node = build_node(app, settings, metrics)
     metrics.follow_sequences(node.sequences)
     return build_gate(node, settings, metrics=metrics)
+
+
+def build_reader(app: App, settings: Settings) -> Gate:
+    """Build what a reading worker serves: its own reads, everything else through the writer."""
+    from edge.controllers.writer_link import WriterLink  # noqa: PLC0415  (only readers need httpx)
+
+    metrics = Metrics()
+    files = TenantFiles(settings.data / TENANTS_FOLDER, synchronous="FULL")
+    tables = tables_of(app)
+
+    async def open_database(tenant: TenantId) -> TenantDatabase:
+        path = settings.data / TENANTS_FOLDER / f"{tenant}{SUFFIX}"
+        engine = SqliteEngine(path, is_writer=False)
+        await engine.open()
+        return TenantDatabase(engine, tables)
+
+    node = Node(
+        app,
+        tenants=settings.tenants,
+        open_database=open_database,
+        now_ms=lambda: time_ns() // 1_000_000,
+        on_commit=lambda _tenant, _result, _seconds: None,
+        existing=files.existing,
+    )
+    metrics.follow_sequences(node.sequences)
+    writer = WriterLink(settings.data / WRITER_SOCKET)
+    return build_gate(node, settings, metrics=metrics, writer=writer)
 
 
 def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
@@ -87,13 +130,23 @@ def existing_tenants(settings: Settings) -> list[TenantId]:
     return TenantFiles(settings.data / TENANTS_FOLDER, synchronous="FULL").existing()
 
 
-def build_gate(node: Node, settings: Settings, *, metrics: Metrics | None = None) -> Gate:
-    """Put the endpoints of a node behind the gate; the result is the ASGI application."""
+def build_gate(
+    node: Node,
+    settings: Settings,
+    *,
+    metrics: Metrics | None = None,
+    writer: WriterLink | None = None,
+) -> Gate:
+    """Put the endpoints of a node behind the gate; the result is the ASGI application.
+
+    With a `writer`, the node only reads, and writes are forwarded.
+    """
     metrics = metrics or Metrics()
     keys = KeyFiles(settings.keys_folder)
     keys.development_key()
+    routes: ASGIApp = build_routes(node, settings, metrics, writer)
     return Gate(
-        build_routes(node, settings, metrics),
+        routes if writer is None else ForwardWrites(routes, writer),
         tokens=Tokens(KeyRing(keys), lifetime_s_max=settings.token_lifetime_s_max),
         metrics=metrics,
         origins=Origins(settings.origins),
@@ -102,16 +155,25 @@ def build_gate(node: Node, settings: Settings, *, metrics: Metrics | None = None
     )
 
 
-def build_routes(node: Node, settings: Settings, metrics: Metrics) -> Litestar:
+def build_routes(
+    node: Node, settings: Settings, metrics: Metrics, writer: WriterLink | None = None
+) -> Litestar:
     """Make the framework's application; without the gate around it, every request is refused."""
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
+        if writer is not None:
+            await writer.wait_until_ready()
         await node.open()
+        follower = asyncio.create_task(follow(node)) if writer is not None else None
         try:
             yield
         finally:
+            if follower is not None:
+                follower.cancel()
             await node.close()
+            if writer is not None:
+                await writer.close()
 
     bounds = StreamLimits(
         streams_max=settings.streams_max,
@@ -122,7 +184,7 @@ def build_routes(node: Node, settings: Settings, metrics: Metrics) -> Litestar:
     return Litestar(
         route_handlers=[
             SyncController(node, metrics).router(),
-            *StreamController(node, metrics, bounds).routes(),
+            *StreamController(node, metrics, bounds, writer=writer).routes(),
             *(RowsController(node, declared).router() for declared in collections),
             *ReceiptsController(node).routes(),
             *ConflictsController(node).routes(),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
+from litestar.types import Receive
 
 from edge.controllers.endpoints import AnyRequest
 from sync_protocol import limits
@@ -26,11 +27,7 @@ async def read_body(request: AnyRequest, *, bytes_max: int = limits.MESSAGE_BYTE
     declared = request.headers.get("content-length")
     if declared is not None and (not declared.isdecimal() or int(declared) > bytes_max):
         raise MessageTooLarge(bytes_max=bytes_max)
-    try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            body = await _received(request, bytes_max)
-    except TimeoutError:
-        raise MalformedMessage(f"the body took longer than {BODY_SECONDS_MAX} s") from None
+    body = await read_body_raw(request.receive, bytes_max=bytes_max)
     if encoding is Encoding.IDENTITY:
         return body
     if len(body) <= INLINE_BYTES_MAX:
@@ -38,8 +35,17 @@ async def read_body(request: AnyRequest, *, bytes_max: int = limits.MESSAGE_BYTE
     return await asyncio.to_thread(decompress, body, encoding, bytes_max)
 
 
-async def _received(request: AnyRequest, bytes_max: int) -> bytes:
-    event = await request.receive()
+async def read_body_raw(receive: Receive, *, bytes_max: int) -> bytes:
+    """Return a body as it was sent, compressed or not, within the same bounds."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await _received(receive, bytes_max)
+    except TimeoutError:
+        raise MalformedMessage(f"the body took longer than {BODY_SECONDS_MAX} s") from None
+
+
+async def _received(receive: Receive, bytes_max: int) -> bytes:
+    event: Any = await receive()
     first: bytes = event.get("body", b"")
     if event["type"] == "http.request" and not event.get("more_body"):
         if len(first) > bytes_max:
@@ -53,7 +59,7 @@ async def _received(request: AnyRequest, bytes_max: int) -> bytes:
             raise MessageTooLarge(bytes_max=bytes_max)
         if not event.get("more_body"):
             return bytes(pieces)
-        event = await request.receive()
+        event = await receive()
         pieces += event.get("body", b"")
 
 

@@ -125,6 +125,7 @@ class Gate:
         if token is None:
             raise Unauthenticated("A bearer token is needed.")
         principal = self._tokens.verify(token)
+        scope["auth"] = token
         if scope["path"] == METRICS_PATH and not principal.is_admin:
             raise Forbidden("Metrics are for administrators.")
         return principal

@@ -23,6 +23,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from core.ids import DeviceNumber
 from edge.controllers.endpoints import Endpoints
+from edge.controllers.forwarding import mutations_as_msgpack
 from edge.controllers.outbox import Outbox, PokeFrames
 from edge.controllers.principal import principal_of
 from edge.problems import fault_of
@@ -45,6 +46,7 @@ from sync_protocol.session.server import ServerSession
 if TYPE_CHECKING:
     from litestar.handlers import WebsocketRouteHandler
 
+    from edge.controllers.writer_link import WriterLink
     from edge.observability import Metrics
     from edge.services.node import Node, Tenant
     from edge.services.session import Principal
@@ -80,8 +82,16 @@ class StreamLimits:
 class StreamController(Endpoints):
     """Accepts streams and counts them."""
 
-    def __init__(self, node: Node, metrics: Metrics, bounds: StreamLimits) -> None:
+    def __init__(
+        self,
+        node: Node,
+        metrics: Metrics,
+        bounds: StreamLimits,
+        *,
+        writer: WriterLink | None = None,
+    ) -> None:
         self.node = node
+        self.writer = writer
         self.metrics = metrics
         self.bounds = bounds
         self.pokes = PokeFrames()
@@ -129,6 +139,7 @@ class _Stream:
         tenant: Tenant,
     ) -> None:
         self._metrics = controller.metrics
+        self._writer = controller.writer
         self._send_timeout_s = controller.bounds.send_timeout_s
         self._socket = socket
         self._principal = principal
@@ -242,11 +253,15 @@ class _Stream:
 
     async def _answer(self, message: ClientMessage) -> ServerMessage:
         if isinstance(message, Hello):
-            welcome = await self._tenant.devices.hello(self._principal, message)
+            welcome = await self._greet(message)
             self._device = DeviceSession(
                 self._principal, DeviceNumber(welcome.device), message.schema_version
             )
             return welcome
+        if isinstance(message, Push) and self._writer is not None:
+            if self._outbox.media is Media.JSON:
+                message.mutations = mutations_as_msgpack(message.mutations)
+            return await self._writer.message(self._token, message)
         device = await self._tenant.devices.session(
             self._principal, message.device, message.schema_version
         )
@@ -257,6 +272,17 @@ class _Stream:
         if isinstance(message, Pull):
             return await self._tenant.pulls.pull(device, message)
         return await self._tenant.pulls.repair(device, message)
+
+    async def _greet(self, message: Hello) -> Welcome:
+        if self._writer is None:
+            return await self._tenant.devices.hello(self._principal, message)
+        welcome = await self._writer.message(self._token, message)
+        assert isinstance(welcome, Welcome), "the writer answers hello with welcome"
+        return welcome
+
+    @property
+    def _token(self) -> str:
+        return str(self._socket.scope["auth"])
 
     async def _follow(self, welcome: Welcome) -> None:
         """Tell the session of every change from welcome on."""

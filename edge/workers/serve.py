@@ -34,13 +34,13 @@ def serve(build: Callable[[], Any], settings: Settings) -> None:
         lock.publish(address)
         _log.info("listening", url=address, data=str(settings.data))
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _drained)
+            signal.signal(number, drained)
         server.run(sockets=[listener])
     if not server.started:
         raise Unavailable("The node could not start; the log says why.")
 
 
-def _drained(_number: int, _frame: object) -> None:
+def drained(_number: int, _frame: object) -> None:
     """Let the process end by itself: uvicorn raises the signal again once it has drained."""
 
 
@@ -48,11 +48,13 @@ def make_server(application: Any, settings: Settings) -> Any:  # noqa: ANN401  (
     """Configure uvicorn (docs/adr/0001-asgi-server.md says why and how it compares)."""
     import uvicorn  # noqa: PLC0415  (30 ms that only serving needs)
 
+    from edge.workers.serve_http import BoundedHttpProtocol  # noqa: PLC0415
+
     return uvicorn.Server(
         uvicorn.Config(
             application,
             loop="uvloop",
-            http="httptools",
+            http=BoundedHttpProtocol,
             ws="websockets-sansio",
             lifespan="on",
             ws_max_size=limits.MESSAGE_BYTES_MAX,

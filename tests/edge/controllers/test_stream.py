@@ -260,3 +260,28 @@ def test_a_poke_is_encoded_once_for_all():
     poke = Poke(0, 1)
     assert frames.frame(poke, Media.MSGPACK) is frames.frame(poke, Media.MSGPACK)
     assert frames.frame(poke, Media.JSON) != frames.frame(poke, Media.MSGPACK)
+
+
+async def test_a_head_that_never_ends_is_cut_off(served):
+    port = int(str(served.client.base_url).rsplit(":", 1)[1])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /health/live HTTP/1.1\r\nhost: x\r\n")
+    sent = 0
+    with suppress(ConnectionError):
+        while sent < 20_000_000 and not reader.at_eof():
+            writer.write(b"x-filler: " + b"y" * 30_000 + b"\r\n")
+            await writer.drain()
+            await asyncio.sleep(0)
+            sent += 30_000
+    assert sent < 20_000_000
+    writer.close()
+
+
+async def test_a_head_that_never_comes_is_given_up(served, monkeypatch):
+    monkeypatch.setattr("edge.workers.serve_http.HEAD_SECONDS_MAX", 0.3)
+    port = int(str(served.client.base_url).rsplit(":", 1)[1])
+    for start in (b"", b"GET /health/live HTTP/1.1\r\nx"):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(start)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
