@@ -36,6 +36,10 @@ def request_id(offered: str | None) -> str:
 
 def configure_logs(level: str) -> None:
     """Write structlog's and the standard library's records as JSON lines to stderr."""
+    # Local variables hold bodies and tokens: a traceback names lines, never values.
+    tracebacks = structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    )
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -44,7 +48,7 @@ def configure_logs(level: str) -> None:
     structlog.configure(
         processors=[
             *shared,
-            structlog.processors.dict_tracebacks,
+            tracebacks,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -54,7 +58,7 @@ def configure_logs(level: str) -> None:
     formatter = structlog.stdlib.ProcessorFormatter(
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.dict_tracebacks,
+            tracebacks,
             structlog.processors.JSONRenderer(),
         ],
         foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

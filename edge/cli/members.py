@@ -32,6 +32,7 @@ def set_member(
     space: str,
     person: str,
     role: str,
+    /,
     *,
     kind: str | None = None,
     tenant: str = "main",
@@ -73,6 +74,7 @@ def set_member(
 def remove_member(
     space: str,
     person: str,
+    /,
     *,
     tenant: str = "main",
     module: Path | None = None,
@@ -104,7 +106,7 @@ def remove_member(
 
 @members.command(name="list")
 def list_members(
-    space: str, *, tenant: str = "main", module: Path | None = None, data: Path | None = None
+    space: str, /, *, tenant: str = "main", module: Path | None = None, data: Path | None = None
 ) -> None:
     """Print the members of SPACE and their roles.
 

@@ -10,7 +10,7 @@ import msgspec
 from edge.cli.module import load_app
 
 
-def print_openapi(module: Path) -> None:
+def print_openapi(module: Path, /) -> None:
     """Print the OpenAPI document of the app declared in MODULE.
 
     Parameters

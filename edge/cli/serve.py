@@ -11,6 +11,7 @@ from edge.settings import read_settings
 
 def serve(
     module: Path,
+    /,
     *,
     host: str | None = None,
     port: int | None = None,

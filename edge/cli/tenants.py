@@ -18,7 +18,7 @@ tenants = App(name="tenant", help="Tenants: the units of isolation, each with it
 
 
 @tenants.command(name="create")
-def create_tenant(tenant: str, module: Path, *, data: Path | None = None) -> None:
+def create_tenant(tenant: str, module: Path, /, *, data: Path | None = None) -> None:
     """Make the database of TENANT for the app in MODULE; a running node serves it once restarted.
 
     Parameters

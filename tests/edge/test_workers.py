@@ -149,19 +149,19 @@ async def test_streams_live_on_every_worker(processes):
             additional_headers=processes.bearer(),
         )
         await socket_.send(encode(hello))
-        welcome = decode_server(await socket_.recv())
+        welcome = decode_server(await socket_.recv(decode=False))
         assert isinstance(welcome, Welcome)
         push = Push(device=welcome.device, clock=1, schema_version=1, mutations=[])
         await socket_.send(encode(push))
-        assert isinstance(decode_server(await socket_.recv()), Pushed)
+        assert isinstance(decode_server(await socket_.recv(decode=False)), Pushed)
         await socket_.send(encode(Pull(device=welcome.device, schema_version=1)))
-        assert isinstance(decode_server(await socket_.recv()), Page)
+        assert isinstance(decode_server(await socket_.recv(decode=False)), Page)
         streams.append(socket_)
     row = {"space": "north", "id": "told", "fields": {"name": "x"}}
     headers = processes.bearer()
     await asyncio.to_thread(processes.request, "POST", ROWS, json=row, headers=headers)
     for socket_ in streams:
-        poke = decode_server(await asyncio.wait_for(socket_.recv(), 5))
+        poke = decode_server(await asyncio.wait_for(socket_.recv(decode=False), 5))
         assert isinstance(poke, Poke)
         await socket_.close()
 
