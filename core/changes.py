@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from core.crdt.field import Field
@@ -58,8 +58,7 @@ class Change(Generic[C]):
         return None if name not in self.fields else declared.proposed(self.fields[name])
 
 
-@dataclass(frozen=True, slots=True)
-class Mutation:
+class Mutation(NamedTuple):
     """Changes made by one device at one moment; identity (device, counter), time h."""
 
     device: DeviceNumber

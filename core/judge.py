@@ -11,7 +11,7 @@ Invariants
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.changes import Change, Mutation, Operation
@@ -24,9 +24,10 @@ from core.row import RowDelta, RowState, merge_delta
 from core.rules import Accept, Actor, Derive, Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from core.ids import PersonId
+    from core.policy import Denied
     from core.schema.app import App
     from core.schema.collection import Collection
 
@@ -48,45 +49,60 @@ class LostWrite:
     """Whether the judged mutation is the one that lost."""
 
 
-@dataclass(slots=True)
 class Verdict:
-    """What became of one mutation. `rejection` set: nothing else is."""
+    """What became of one mutation. `rejection` set: nothing else is.
 
-    rejection: Reject | None = None
-    deltas: list[RowDelta] = field(default_factory=list[RowDelta])
-    lost: list[LostWrite] = field(default_factory=list[LostWrite])
-    derived: list[Change[Any]] = field(default_factory=list[Change[Any]])
-    is_under_tombstone: bool = False
+    `deltas` are to be merged, `lost` are the writes that lost unseen, `derived` the changes of the
+    primary's own; `is_under_tombstone` tells that an edit went to a deleted row.
+    """
+
+    __slots__ = ("deltas", "derived", "is_under_tombstone", "lost", "rejection")
+
+    def __init__(self, *, rejection: Reject | None = None) -> None:
+        self.rejection = rejection
+        self.deltas: list[RowDelta] = []
+        self.lost: list[LostWrite] = []
+        self.derived: list[Change[Any]] = []
+        self.is_under_tombstone = False
 
     @property
     def is_superseded(self) -> bool:
         """Whether some write of the mutation lost, or went under a tombstone."""
-        return self.is_under_tombstone or any(lost.is_own for lost in self.lost)
+        return self.is_under_tombstone or bool(self.lost and any(lost.is_own for lost in self.lost))
 
 
 class Judge:
-    """Judges the mutations of one app. `actor` None stands for the primary itself: no rules."""
+    """Judges the mutations of one app. `person` None stands for the primary itself: no rules."""
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._permits: dict[tuple[str, str | None, Operation], _Permit] = {}
 
     def judge(
         self,
         mutation: Mutation,
         *,
         person: PersonId | None,
-        role_in: Callable[[str, str], str | None],
+        role_in: Callable[[PersonId, str, str], str | None],
         befores: Mapping[RowKey, RowState],
         receive_h: int,
     ) -> Verdict:
         """Decide one mutation against the rows as they stand.
 
-        `befores` holds every row the mutation names that exists; `receive_h` is the primary's clock
-        at ingest, which first-write fields are stamped with.
+        `befores` holds every row the mutation names that exists; `role_in(person, space, kind)`
+        returns a role or None; `receive_h` is the primary's clock at ingest.
         """
         verdict = Verdict()
+        changes = mutation.changes
+        if len(changes) == 1:
+            change = changes[0]
+            before = befores.get((change.collection, change.row))
+            verdict.rejection = self._judge_change(
+                mutation, change, before, person, role_in, receive_h, verdict
+            )
+            return verdict
         overlay: dict[RowKey, RowState] = {}
-        for change in mutation.changes:
+        for change in changes:
             key = (change.collection, change.row)
             before = overlay.get(key) or befores.get(key)
             rejection = self._judge_change(
@@ -94,22 +110,21 @@ class Judge:
             )
             if rejection is not None:
                 return Verdict(rejection=rejection)
-            if len(mutation.changes) > 1:
-                delta = verdict.deltas[-1]
-                overlay[key] = merge_delta(
-                    before or RowState(change.row, delta.space),
-                    delta,
-                    self._app.collections[change.collection].fields,
-                )
+            delta = verdict.deltas[-1]
+            overlay[key] = merge_delta(
+                before or RowState(change.row, delta.space),
+                delta,
+                self._app.collections[change.collection].fields,
+            )
         return verdict
 
-    def _judge_change(  # noqa: PLR0911  (one return per reason, in order of precedence)
+    def _judge_change(  # noqa: PLR0911, PLR0917  (one return per reason, in order of precedence)
         self,
         mutation: Mutation,
         change: Change[Any],
         before: RowState | None,
         person: PersonId | None,
-        role_in: Callable[[str, str], str | None],
+        role_in: Callable[[PersonId, str, str], str | None],
         receive_h: int,
         verdict: Verdict,
     ) -> Reject | None:
@@ -123,14 +138,8 @@ class Judge:
         else:
             space = before.space
         if person is not None:
-            role = role_in(space, declared.space_kind)
-            denied = decide(
-                declared.access,
-                declared.fields,
-                role=role,
-                operation=change.operation,
-                written=change.fields,
-            )
+            role = role_in(person, space, declared.space_kind)
+            denied = self._permit(declared, role, change.operation).denies(change.fields)
             if denied is not None:
                 return Reject(denied.code, denied.message, denied.fields)
             if self._app.rules[change.collection]:
@@ -139,12 +148,20 @@ class Judge:
                 if rejection is not None:
                     return rejection
         try:
-            verdict.deltas.append(
-                _admit(declared, mutation, change, before, space, receive_h, verdict)
-            )
+            delta = _admit(declared, mutation, change, before, space, receive_h, verdict)
         except Refusal as refusal:
             return Reject(refusal.code, refusal.message, tuple(change.fields))
+        verdict.deltas.append(delta)
         return None
+
+    def _permit(
+        self, declared: type[Collection], role: str | None, operation: Operation
+    ) -> _Permit:
+        key = (declared.collection_name, role, operation)
+        permit = self._permits.get(key)
+        if permit is None:
+            permit = self._permits[key] = _Permit(declared, role, operation)
+        return permit
 
     def _ask_rules(
         self,
@@ -172,6 +189,36 @@ class Judge:
         return None
 
 
+class _Permit:
+    """The policy decisions of one role and operation on one collection, looked up once."""
+
+    __slots__ = ("_declared", "_denied", "_operation", "_restricted", "_role")
+
+    def __init__(
+        self, declared: type[Collection], role: str | None, operation: Operation
+    ) -> None:
+        self._declared, self._role, self._operation = declared, role, operation
+        self._denied = self._decide(())
+        self._restricted = {name for name in declared.fields if self._decide((name,)) is not None}
+
+    def denies(self, written: Mapping[str, object]) -> Denied | None:
+        """Return why writing these fields is not allowed, or None."""
+        if self._denied is not None:
+            return self._denied
+        if self._restricted and not self._restricted.isdisjoint(written):
+            return self._decide(written)
+        return None
+
+    def _decide(self, written: Iterable[str]) -> Denied | None:
+        return decide(
+            self._declared.access,
+            self._declared.fields,
+            role=self._role,
+            operation=self._operation,
+            written=written,
+        )
+
+
 def _admit(
     declared: type[Collection],
     mutation: Mutation,
@@ -188,15 +235,16 @@ def _admit(
     for name, payload in change.fields.items():
         spec = declared.fields[name]
         stored = states.get(name)
+        at_field = Write(receive_h, at.n, at.counter) if spec.uses_receive_stamp else at
+        delta = spec.admit(stored, payload, at_field)
+        if delta is None:
+            continue
+        deltas[name] = delta
         if spec.is_register:
-            at_field = Write(receive_h, at.n, at.counter) if spec.uses_receive_stamp else at
-            delta = deltas[name] = spec.admit(stored, payload, at_field)
             if stored is not None:
                 _note_concurrency(spec, change, stored, delta, at_field, space, verdict)
-        else:
-            delta = deltas[name] = spec.admit(stored, payload, at)
-            if spec.kind == "counter" and stored is not None and delta is not None:
-                _note_closed_epoch(change, name, stored, delta, at, space, verdict)
+        elif spec.kind == "counter" and stored is not None:
+            _note_closed_epoch(change, name, stored, delta, at, space, verdict)
     alive = _alive_write(declared, change, before, at, verdict)
     return RowDelta(change.collection, change.row, space, alive, deltas)
 

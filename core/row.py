@@ -9,7 +9,7 @@ Invariants
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +47,7 @@ class RowState:
         return RowState(self.id, self.space, self.sequence, self.alive, dict(self.fields))
 
 
-@dataclass(frozen=True, slots=True)
-class RowDelta:
+class RowDelta(NamedTuple):
     """What one admitted change merges into one row: an alive write, field deltas, or both."""
 
     collection: str
@@ -71,7 +70,8 @@ def merge_delta(row: RowState, delta: RowDelta, fields: Mapping[str, Field[Any]]
     if delta.alive is not None:
         merged.alive = merge_alive(row.alive, delta.alive)
     for name, state in delta.fields.items():
-        merged.fields[name] = fields[name].merge(row.fields.get(name), state)
+        if state is not None:
+            merged.fields[name] = fields[name].merge(row.fields.get(name), state)
     return merged
 
 

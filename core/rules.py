@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.changes import Change
 from core.errors import DeclarationError
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from core.ids import DeviceNumber, PersonId
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
+class Actor(NamedTuple):
     """Who asks: the person, the role it has in the row's space, the device, and the time.
 
     `at_unix_ms` is the mutation's effective time; rules must take the time from here.

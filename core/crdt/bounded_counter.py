@@ -38,6 +38,7 @@ class BoundedCounter(Field[int]):
     """Added minus used; rights to use are leased to devices by the primary."""
 
     kind = "bounded_counter"
+    uses_receive_stamp = True
     is_idempotent = False
 
     def __init__(self, *, lease_ms: int = LEASE_MS, write: Iterable[str] | None = None) -> None:

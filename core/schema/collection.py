@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from core.changes import Change
 from core.crdt.field import Field
 from core.errors import DeclarationError
 from core.ids import CollectionName, is_name
@@ -16,7 +17,11 @@ if TYPE_CHECKING:
 
 FIELDS_MAX = 100
 _CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
-RESERVED = frozenset({"id", "space", "sequence", "alive", "access", "unique", "references"})
+RESERVED = frozenset(
+    {*vars(RowView), *vars(Change), "id", "space", "sequence", "alive", "fields", "access"}
+    | {"unique", "references", "edit_wins", "space_kind", "collection_name", "operation", "base"}
+)
+"""Names that rows and changes answer to themselves."""
 
 
 class Collection(RowView):

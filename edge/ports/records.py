@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(slots=True)
@@ -89,8 +89,7 @@ class PrimaryChangeRecord:
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class FeedRow:
+class FeedRow(NamedTuple):
     """A row as the feed reads it: where it lives, and its canonical bytes."""
 
     collection: str

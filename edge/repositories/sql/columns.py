@@ -81,6 +81,8 @@ class RegisterColumns(Columns):
         self.is_exact_in_json = scalar != "number"
         self._is_json = scalar == "json"
         self._is_flag = scalar == "flag"
+        self.is_plain = not (self._is_json or self._is_flag)
+        """Whether the column holds the value as it is."""
 
     def encode(self, state: State) -> tuple[Any, ...]:
         if state is None:

@@ -11,15 +11,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from core.row import RowState
-from edge.repositories.sql.columns import Columns, columns_of
+from edge.repositories.sql.columns import Columns, RegisterColumns, columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from core.crdt.field import State
     from core.row import RowDelta
     from core.schema.collection import Collection
 
 KEY_COLUMNS: Final = ("id", "space", "sequence", "alive", "alive__h", "alive__n")
+Shape = tuple[bool, tuple[str, ...]]
+"""What a delta writes: the alive register or not, and which fields, sorted."""
 STATEMENTS_CACHED_MAX: Final = 256
 """Shapes (sets of fields written together) whose statements are kept, over all collections."""
 
@@ -49,10 +52,14 @@ class Table:
         self.columns: dict[str, Columns] = {
             name: columns_of(field) for name, field in declared.fields.items()
         }
+        self._plain_registers: list[tuple[str, int]] = []
         self._decoders: list[tuple[str, Any, int]] = []
         at = len(KEY_COLUMNS)
         for name, columns in self.columns.items():
-            self._decoders.append((name, columns.decode, at))
+            if isinstance(columns, RegisterColumns) and columns.is_plain:
+                self._plain_registers.append((name, at))
+            else:
+                self._decoders.append((name, columns.decode, at))
             at += len(columns.names)
         self.column_names = (
             *KEY_COLUMNS,
@@ -107,7 +114,11 @@ class Table:
 
     def decode(self, row: Sequence[Any]) -> RowState:
         """Turn a fetched row (all columns, table order) into a state."""
-        fields = {}
+        fields: dict[str, State] = {}
+        for name, at in self._plain_registers:  # inlined: this is every row's path, twice a write
+            h = row[at + 1]
+            if h:
+                fields[name] = [h, row[at + 2], row[at]]
         for name, decode, at in self._decoders:
             state = decode(row, at)
             if state is not None:
@@ -115,8 +126,8 @@ class Table:
         return RowState(row[0], row[1], row[2], (row[4], row[5], row[3] != 0), fields)
 
     @staticmethod
-    def shape(delta: RowDelta) -> tuple[bool, tuple[str, ...]]:
-        """Return what a delta writes: the alive register or not, and which fields."""
+    def shape(delta: RowDelta) -> Shape:
+        """Return what a delta writes."""
         return (delta.alive is not None, tuple(sorted(delta.fields)))
 
     def parameters(self, delta: RowDelta, sequence: int) -> list[Any]:
@@ -134,13 +145,13 @@ class Table:
                 values += self.columns[name].encode(fields[name])
         return values
 
-    def merge_statement(self, shape: tuple[bool, tuple[str, ...]]) -> MergeStatement:
+    def merge_statement(self, shape: Shape) -> MergeStatement:
         """Return the upsert that merges deltas of one shape and returns the rows as they stand."""
         return _merge_statement(self, shape)
 
 
 @lru_cache(maxsize=STATEMENTS_CACHED_MAX)
-def _merge_statement(table: Table, shape: tuple[bool, tuple[str, ...]]) -> MergeStatement:
+def _merge_statement(table: Table, shape: Shape) -> MergeStatement:
     writes_alive, field_names = shape
     written = [table.columns[name] for name in field_names]
     names = list(KEY_COLUMNS if writes_alive else KEY_COLUMNS[:3])

@@ -9,13 +9,14 @@ Invariants
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.changes import Mutation
 from core.clock import HybridClock, effective, measured_skew
 from core.ids import PRIMARY, MutationCounter
 from core.judge import Verdict
+from core.row import RowDelta
 from core.rules import Reject
 from edge.errors import (
     ClonedDevice,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from core.judge import Judge, RowKey
-    from core.row import RowDelta, RowState
+    from core.row import RowState
     from core.schema.app import App
     from edge.ports.records import DeviceRecord
     from edge.ports.stores import Unit
@@ -160,12 +161,12 @@ class GroupCommit:
         mutations = push.mutations
         if mutations[0].counter != NEXT_COUNTER:
             return mutations
-        repeat = replace(mutations[0], counter=device.counter)
+        repeat = mutations[0]._replace(counter=device.counter)
         is_repeat = device.counter > 0 and is_same(
             self._unit, device.n, [repeat], believe_unknown=False
         )
         first = device.counter if is_repeat else device.counter + 1
-        return [replace(m, counter=first + index) for index, m in enumerate(mutations)]
+        return [m._replace(counter=first + index) for index, m in enumerate(mutations)]
 
     def _device(self, push: PreparedPush) -> DeviceRecord:
         device = self._devices.get(push.device)
@@ -189,7 +190,7 @@ class GroupCommit:
             verdict = self._judge.judge(
                 item.mutation,
                 person=item.person,
-                role_in=lambda space, kind, person=item.person: self._role(person, space, kind),
+                role_in=self._role,
                 befores=befores,
                 receive_h=receive_h,
             )
@@ -202,7 +203,8 @@ class GroupCommit:
                     writes.append((delta, self._ledger.next_sequence()))
                 own_writes.extend((delta, self._ledger.next_sequence()) for delta in own)
                 item.sequence = self._ledger.last_sequence
-                self._log(item, verdict, own)
+                if own or verdict.lost:
+                    self._log(item, verdict, own)
         self._ledger.merge(writes, befores)
         self._ledger.merge_own(own_writes, befores)
 
@@ -230,9 +232,7 @@ class GroupCommit:
             for row, state in self._unit.rows.load(collection, ids).items()
         }
 
-    def _role(self, person: str | None, space: str, kind: str) -> str | None:
-        if person is None:
-            return None
+    def _role(self, person: str, space: str, kind: str) -> str | None:
         key = (person, space)
         if key not in self._roles:
             self._roles[key] = self._unit.members.membership(person, space)
@@ -302,7 +302,7 @@ def join_deltas(app: App, earlier: RowDelta, later: RowDelta) -> RowDelta:
     for name, state in later.fields.items():
         spec = declared[name]
         fields[name] = state if spec.is_register else spec.merge(fields.get(name), state)
-    return type(later)(
+    return RowDelta(
         later.collection,
         later.row,
         later.space,

@@ -42,21 +42,13 @@ class Compensator:
         for name, declared in app.collections.items():
             for reference in declared.references:
                 self._referrers.setdefault(reference.collection, []).append((name, reference))
+        self._constrained = constrained_collections(app)
 
     def needs_look(self, verdict: Verdict) -> bool:
         """Tell whether a verdict can concern anything but its own rows (the hot path says no)."""
         if verdict.derived:
             return True
-        return any(
-            delta.collection in self._referrers
-            or self._app.collections[delta.collection].unique
-            or self._app.collections[delta.collection].references
-            or any(
-                isinstance(self._app.collections[delta.collection].fields[name], TreeParent)
-                for name in delta.fields
-            )
-            for delta in verdict.deltas
-        )
+        return any(delta.collection in self._constrained for delta in verdict.deltas)
 
     def apply(
         self, verdict: Verdict, befores: dict[RowKey, RowState]
@@ -206,7 +198,7 @@ class Compensator:
         at = Write(h, PRIMARY, h)
         states = before.fields if before is not None else {}
         try:
-            fields = {
+            admitted = {
                 name: (spec := declared.fields[name]).admit(
                     states.get(name), spec.parse(payload), at
                 )
@@ -216,11 +208,23 @@ class Compensator:
             return None, Reject("rule-failed", f"A derived change failed: {error}")
         except KeyError as error:
             return None, Reject("rule-failed", f"A derived change names no field {error}")
+        fields = {name: state for name, state in admitted.items() if state is not None}
         space = change.space if before is None else before.space
         alive = None
         if change.operation is not Operation.EDIT:
             alive = (h, int(PRIMARY), change.operation is not Operation.DELETE)
         return RowDelta(change.collection, change.row, space, alive, fields), None
+
+
+def constrained_collections(app: App) -> frozenset[str]:
+    """Return the collections whose writes can concern other rows than their own."""
+    constrained: set[str] = set()
+    for name, declared in app.collections.items():
+        is_tree = any(isinstance(field, TreeParent) for field in declared.fields.values())
+        if declared.unique or declared.references or is_tree:
+            constrained.add(name)
+        constrained.update(reference.collection for reference in declared.references)
+    return frozenset(constrained)
 
 
 class _Overlay:

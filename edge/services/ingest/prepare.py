@@ -73,7 +73,10 @@ class Preparer:
             raise _Malformed(
                 "change-count", f"a mutation has 1 to {limits.CHANGES_PER_MUTATION_MAX} changes"
             )
-        return tuple(self._change(change, schema_version) for change in changes)
+        parsed = tuple(self._change(change, schema_version) for change in changes)
+        if len(parsed) > 1:
+            _require_distinct(parsed)
+        return parsed
 
     def _change(self, change: WireChange, schema_version: int) -> Change[Any]:
         declared = self._app.collections.get(change.collection)
@@ -111,6 +114,17 @@ class Preparer:
             change.seen,
             known,
         )
+
+
+def _require_distinct(changes: Sequence[Change[Any]]) -> None:
+    """One moment has one write per field: a mutation names each (row, field) at most once."""
+    seen: set[tuple[str, str, str]] = set()
+    for change in changes:
+        for name in change.fields:
+            key = (change.collection, change.row, name)
+            if key in seen:
+                raise _Malformed("field-repeated", f"{name!r} is written twice at once", (name,))
+            seen.add(key)
 
 
 def problem_of(error: Exception) -> Problem | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from core.changes import Change
@@ -23,8 +23,7 @@ class Problem:
     content: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedMutation:
+class PreparedMutation(NamedTuple):
     """One mutation, parsed. `seen` is the largest clock value its author says it had read."""
 
     counter: int

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from core.changes import Operation
 from core.crdt.tree_parent import TreeParent
+from edge.services.ingest.compensate import constrained_collections
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -37,12 +38,7 @@ class Scheduler(Generic[M]):
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._is_plain = {
-            name: not declared.unique
-            and not declared.references
-            and not any(isinstance(field, TreeParent) for field in declared.fields.values())
-            for name, declared in app.collections.items()
-        }
+        self._constrained = constrained_collections(app)
 
     def waves(self, mutations: Iterable[M]) -> list[list[M]]:
         """Return the waves, in order."""
@@ -50,8 +46,9 @@ class Scheduler(Generic[M]):
         wave_of: dict[Hashable, int] = {}
         floor = 0
         for mutation in mutations:
-            if len(mutation.changes) == 1 and self._is_plain[mutation.changes[0].collection]:
-                change = mutation.changes[0]
+            if len(changes := mutation.changes) == 1 and (
+                (change := changes[0]).collection not in self._constrained
+            ):
                 keys: list[Hashable] | None = [(change.collection, change.row)]
             else:
                 keys = self._keys(mutation)
