@@ -91,7 +91,12 @@ class FakeServer:
             receipt = self.merge(mutation, push.device)
             taken.append((digest, receipt))
             receipts.append(receipt)
-        return Pushed(merged_through=len(taken), sequence=self.sequence, receipts=receipts)
+        return Pushed(
+            merged_through=len(taken),
+            sequence=self.sequence,
+            merged=[(r.counter, r.counter, r.sequence) for r in receipts if r.outcome == "merged"],
+            receipts=[r for r in receipts if r.outcome != "merged"],
+        )
 
     def merge(self, mutation, n):
         touched = {}

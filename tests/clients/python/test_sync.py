@@ -5,8 +5,11 @@ import pytest
 
 from skerry_client import Add, Skerry
 from skerry_client.link import LinkLost
+from skerry_client.store.confirmed import Confirmed
 from sync_protocol.faults import FaultKind
+from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.fault import Fault
+from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
@@ -244,8 +247,13 @@ def test_a_reset_keeps_the_queue(world):
     world.sync(a)
     assert a.get(Note, row).text == "x"
     a.edit(Note, row, text="pending")
-    world.server.database = "another"
+    gone = a.insert(Note, space=NORTH, text="gone")
     world.sync(a)
+    a.edit(Note, row, text="pending")
+    world.server.database = "another"
+    del world.server.rows["note", gone]
+    world.sync(a)
+    assert a.get(Note, gone) is None
     assert a.get(Note, row).text == "pending"
     assert world.is_equal(a)
 
@@ -309,3 +317,56 @@ def test_no_fault_costs_a_mutation(world, kind):
     assert a.pending() == []
     assert len(world.server.rows) == 1
     assert world.is_equal(a)
+
+
+def test_a_healthy_phone_never_sums_its_rows_again(world, monkeypatch):
+    monkeypatch.setattr(Confirmed, "sum_again", None)
+    a, b = world.phone("a"), world.phone("b")
+    row = a.insert(Note, space=NORTH, text="one")
+    for phone in (a, b, a):
+        world.sync(phone)
+        phone.edit(Note, row, text="two")
+        world.sync(phone)
+    world.sync(b)
+    assert world.is_equal(a)
+    assert world.is_equal(b)
+
+
+def test_a_round_without_receipts_does_not_count_twice(world):
+    a = world.phone("a")
+    row = a.insert(Airfield, space=NORTH, visits=Add(1))
+
+    def lose_receipts(message, when):
+        if isinstance(message, Push) and when == "after":
+            raise LinkLost("tunnel")
+
+    world.sync(a)
+    a.edit(Airfield, row, visits=Add(2))
+    world.sync(a, trouble=lose_receipts)
+    server = world.server
+    changed = [(server.sequence, "airfield", server.rows["airfield", row])]
+    page = Page(
+        cursor=Cursor("db", server.sequence),
+        more=False,
+        spaces=server.encoded(changed),
+        merged_through=2,
+        checkpoint=Checkpoint(server.sequence, {NORTH: server.digest(NORTH)}),
+    )
+    assert a.store.finish(page).mismatched == ()
+    world.check()
+    assert a.get(Airfield, row).visits == 3
+    world.sync(a)
+    assert a.get(Airfield, row).visits == 3
+    assert a.pending() == []
+
+
+def test_an_edit_wins_over_what_its_author_saw_whatever_its_clock_says(world):
+    a, b = world.phone("a"), world.phone("b")
+    row = a.insert(Note, space=NORTH, text="from the future")
+    world.sync(a)
+    world.sync(b)
+    b._now_unix_ms.unix_ms -= 10**9
+    b.edit(Note, row, text="seen and changed")
+    assert b.get(Note, row).text == "seen and changed"
+    world.sync(b)
+    assert b.get(Note, row).text == "seen and changed"
