@@ -37,7 +37,6 @@ class WriterLink:
             transport=httpx.AsyncHTTPTransport(
                 uds=str(path), limits=httpx.Limits(max_connections=CONNECTIONS_MAX)
             ),
-            base_url="http://writer",
             timeout=FORWARD_SECONDS_MAX,
         )
 
@@ -45,8 +44,11 @@ class WriterLink:
         self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         """Return the writer's status, headers and still compressed body; raise Unavailable."""
+        address = httpx.URL(scheme="http", host="writer", raw_path=target.encode("ascii"))
         try:
-            async with self._client.stream(method, target, headers=headers, content=body) as answer:
+            async with self._client.stream(
+                method, address, headers=headers, content=body
+            ) as answer:
                 content = b"".join([chunk async for chunk in answer.aiter_raw()])
         except httpx.HTTPError:
             raise Unavailable("The writing process is away.") from None
