@@ -227,7 +227,7 @@ class TestWithASlowReader:
         return replace(settings, stream_send_timeout_s=1)
 
     async def test_it_loses_pokes_then_its_stream(self, served):
-        async with served.stream(max_queue=1) as stream:
+        async with served.stream(max_queue=1, close_timeout=0.2) as stream:
             await stream.live()
             stream.socket.transport.pause_reading()
             bulk = msgspec.Raw(msgspec.msgpack.encode("x" * 1_000_000))
