@@ -1,7 +1,7 @@
 """Judging one mutation at the primary: access, rules and bounds decide whether it enters.
 
-Pure: everything it needs is an argument. What it returns is what the merge engine merges; the result
-of that merge does not depend on the order in which accepted mutations arrive.
+Pure: everything it needs is an argument. What it returns is what the merge engine merges; the
+result of that merge does not depend on the order in which accepted mutations arrive.
 
 Invariants
   J1  a mutation is accepted whole or not at all
@@ -12,7 +12,7 @@ Invariants
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from core.changes import Change, Mutation, Operation
 from core.clock import unix_ms
@@ -118,7 +118,7 @@ class Judge:
             )
         return verdict
 
-    def _judge_change(  # noqa: PLR0911, PLR0917  (one return per reason, in order of precedence)
+    def _judge_change(  # noqa: PLR0917  (one return per reason, in order of precedence)
         self,
         mutation: Mutation,
         change: Change[Any],
@@ -194,9 +194,7 @@ class _Permit:
 
     __slots__ = ("_declared", "_denied", "_operation", "_restricted", "_role")
 
-    def __init__(
-        self, declared: type[Collection], role: str | None, operation: Operation
-    ) -> None:
+    def __init__(self, declared: type[Collection], role: str | None, operation: Operation) -> None:
         self._declared, self._role, self._operation = declared, role, operation
         self._denied = self._decide(())
         self._restricted = {name for name in declared.fields if self._decide((name,)) is not None}
@@ -219,7 +217,7 @@ class _Permit:
         )
 
 
-def _admit(
+def _admit(  # noqa: PLR0917  (hot path: no keyword calls)
     declared: type[Collection],
     mutation: Mutation,
     change: Change[Any],
@@ -269,7 +267,7 @@ def _alive_write(
     return None
 
 
-def _note_concurrency(
+def _note_concurrency(  # noqa: PLR0917
     spec: Any,  # noqa: ANN401  (a Register of any value)
     change: Change[Any],
     stored: list[Any],
@@ -286,10 +284,13 @@ def _note_concurrency(
     if written == value and type(written) is type(value):
         return
     if isinstance(spec, Custom):
-        resolved = spec.resolve(change.fields[spec.name]["base"], value, written)
+        custom = cast("Custom[Any]", spec)
+        resolved = custom.resolve(change.fields[custom.name]["base"], value, written)
         payload = {"base": written, "value": resolved}
         verdict.derived.append(
-            Change(change.collection, change.row, Operation.EDIT, change.space, {spec.name: payload})
+            Change(
+                change.collection, change.row, Operation.EDIT, change.space, {spec.name: payload}
+            )
         )
     is_own = spec.merge(stored, delta) is stored
     ours, theirs = (written, delta[0], delta[1]), (value, h, n)
@@ -306,7 +307,7 @@ def _note_concurrency(
     )
 
 
-def _note_closed_epoch(
+def _note_closed_epoch(  # noqa: PLR0917
     change: Change[Any],
     name: str,
     stored: list[Any],

@@ -1,7 +1,7 @@
 """Business rules: pure functions `(actor, before, change) -> Accept | Reject | Derive`.
 
-A rule decides whether a mutation enters; it never merges. Returning None accepts. A rule that raises
-rejects the mutation with code `rule-failed`: its failure is a receipt, never a crash.
+A rule decides whether a mutation enters; it never merges. Returning None accepts. A rule that
+raises rejects the mutation with code `rule-failed`: its failure is a receipt, never a crash.
 """
 
 from __future__ import annotations

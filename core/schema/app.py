@@ -1,8 +1,8 @@
-"""The app's declaration: spaces and roles, collections, rules, lenses. Everything derives from it."""
+"""The app's declaration: spaces and roles, collections, rules, lenses. All derives from it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import DeclarationError
@@ -54,8 +54,8 @@ class App:
                 target = self.collections.get(reference.collection)
                 if target is None or target.space_kind != declared.space_kind:
                     raise DeclarationError(
-                        f"{declared.collection_name!r} refers to {reference.collection!r}, which is "
-                        "not a collection of the same kind of space"
+                        f"{declared.collection_name!r} refers to {reference.collection!r}, which "
+                        "is not a collection of the same kind of space"
                     )
 
     def rule(self, declared: type[Collection]) -> Callable[[R], R]:
@@ -109,7 +109,7 @@ class App:
     def _check_roles(self, declared: type[Collection]) -> None:
         known = set(self.spaces[declared.space_kind])
         access = declared.access
-        named: Iterable[str] = set().union(
+        named = set[str]().union(
             access.read,
             access.insert,
             access.edit,
@@ -117,6 +117,6 @@ class App:
             access.restore,
             *(field.write or () for field in declared.fields.values()),
         )
-        unknown = sorted(set(named) - known)
+        unknown = sorted(named - known)
         if unknown:
             raise DeclarationError(f"{declared.collection_name!r} names unknown roles: {unknown}")

@@ -64,13 +64,8 @@ def _check(declared: type[Collection]) -> None:
             raise DeclarationError(f"{title}: {name!r} cannot name a field")
     if not hasattr(declared, "access"):
         raise DeclarationError(f"{title}: without an access policy nobody may use it")
-    for constraint in declared.unique:
-        for name in constraint.fields:
-            if name not in declared.fields or not declared.fields[name].is_register:
-                raise DeclarationError(f"{title}: unique needs declared registers, not {name!r}")
-    for reference in declared.references:
-        if (
-            reference.field not in declared.fields
-            or not declared.fields[reference.field].is_register
-        ):
-            raise DeclarationError(f"{title}: {reference.field!r} cannot hold a reference")
+    constrained = [name for unique in declared.unique for name in unique.fields]
+    constrained += [reference.field for reference in declared.references]
+    for name in constrained:
+        if name not in declared.fields or not declared.fields[name].is_register:
+            raise DeclarationError(f"{title}: a constraint needs a declared register, not {name!r}")

@@ -30,8 +30,13 @@ T = TypeVar("T")
 class MetaStore(Protocol):
     """The tenant's own facts."""
 
-    def get(self, key: str) -> Any: ...  # noqa: ANN401  (JSON)
-    def set(self, key: str, value: Any) -> None: ...  # noqa: ANN401
+    def get(self, key: str) -> Any:  # noqa: ANN401  (JSON)
+        """Return a JSON value, or None when it was never set."""
+        ...
+
+    def set(self, key: str, value: Any) -> None:  # noqa: ANN401  (JSON)
+        """Store."""
+        ...
 
 
 class RowStore(Protocol):
@@ -85,45 +90,106 @@ class RowStore(Protocol):
 class DeviceStore(Protocol):
     """Devices of this tenant."""
 
-    def by_number(self, n: int) -> DeviceRecord | None: ...
-    def by_installation(self, person: str, installation: str) -> DeviceRecord | None: ...
-    def register(self, person: str, installation: str, *, now_ms: int) -> DeviceRecord: ...
-    def ensure_primary(self, n: int) -> DeviceRecord: ...
-    def save(self, device: DeviceRecord) -> None: ...
-    def acknowledge(self, n: int, sequence: int, *, now_ms: int) -> None: ...
-    def counters(self, numbers: Sequence[int]) -> dict[int, int]: ...
-    def lowest_acknowledged(self, *, seen_after_ms: int) -> int | None: ...
+    def by_number(self, n: int) -> DeviceRecord | None:
+        """Return the device with a number."""
+        ...
+
+    def by_installation(self, person: str, installation: str) -> DeviceRecord | None:
+        """Return a person's device by its installation id."""
+        ...
+
+    def register(self, person: str, installation: str, *, now_ms: int) -> DeviceRecord:
+        """Issue the next device number."""
+        ...
+
+    def ensure_primary(self, n: int) -> DeviceRecord:
+        """Return the primary's own record."""
+        ...
+
+    def save(self, device: DeviceRecord) -> None:
+        """Store a device as it stands after a commit."""
+        ...
+
+    def acknowledge(self, n: int, sequence: int, *, now_ms: int) -> None:
+        """Note that a device has applied everything up to a sequence."""
+        ...
+
+    def counters(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return the mutation counters of some devices."""
+        ...
+
+    def lowest_acknowledged(self, *, seen_after_ms: int) -> int | None:
+        """Return the lowest acknowledged sequence of devices whose lease runs."""
+        ...
 
 
 class ReceiptStore(Protocol):
     """Outcomes of mutations."""
 
-    def add(self, runs: Sequence[MergedRun], receipts: Sequence[ReceiptRecord]) -> None: ...
-    def runs(self, n: int, *, first: int, last: int) -> list[MergedRun]: ...
-    def receipts(self, n: int, *, first: int, last: int, limit: int) -> list[ReceiptRecord]: ...
-    def quarantine(self, n: int, counter: int, payload: bytes, reason: str) -> None: ...
-    def trim(self, *, kept_per_device: int) -> None: ...
+    def add(self, runs: Sequence[MergedRun], receipts: Sequence[ReceiptRecord]) -> None:
+        """Store."""
+        ...
+
+    def runs(self, n: int, *, first: int, last: int) -> list[MergedRun]:
+        """Return the runs that touch counters first..last, ascending."""
+        ...
+
+    def receipts(self, n: int, *, first: int, last: int, limit: int) -> list[ReceiptRecord]:
+        """Return the other outcomes of counters first..last, ascending."""
+        ...
+
+    def quarantine(self, n: int, counter: int, payload: bytes, reason: str) -> None:
+        """Keep what could not be judged."""
+        ...
+
+    def trim(self, *, kept_per_device: int) -> None:
+        """Drop the oldest entries."""
+        ...
 
 
 class MemberStore(Protocol):
     """Spaces and who is in them."""
 
-    def membership(self, person: str, space: str) -> MemberRecord | None: ...
-    def of_person(self, person: str) -> list[MemberRecord]: ...
-    def changed(self, person: str, *, after: int) -> list[MemberRecord]: ...
+    def membership(self, person: str, space: str) -> MemberRecord | None:
+        """Return a person's present membership of a space."""
+        ...
+
+    def of_person(self, person: str) -> list[MemberRecord]:
+        """Return a person's present memberships."""
+        ...
+
+    def changed(self, person: str, *, after: int) -> list[MemberRecord]:
+        """Return memberships given, changed or removed after a sequence."""
+        ...
+
     def heads(self, *, after: int) -> dict[str, int]:
         """Return every space with a row write after a sequence, and its last one."""
         ...
 
-    def changed_people(self, *, after: int) -> set[str]: ...
+    def changed_people(self, *, after: int) -> set[str]:
+        """Return everyone whose memberships changed after a sequence."""
+        ...
+
     def dirty_spaces(self, person: str, *, after: int) -> list[MemberRecord]:
         """Return the person's memberships whose space has a row write after a sequence."""
         ...
 
-    def of_space(self, space: str) -> list[MemberRecord]: ...
-    def set(self, member: MemberRecord) -> None: ...
-    def ensure_space(self, space: str, kind: str) -> None: ...
-    def kind_of(self, space: str) -> str | None: ...
+    def of_space(self, space: str) -> list[MemberRecord]:
+        """Return a space's present members."""
+        ...
+
+    def set(self, member: MemberRecord) -> None:
+        """Store."""
+        ...
+
+    def ensure_space(self, space: str, kind: str) -> None:
+        """Make a space exist."""
+        ...
+
+    def kind_of(self, space: str) -> str | None:
+        """Return the kind of a space, or None."""
+        ...
+
     def touch_spaces(self, heads: Mapping[str, int]) -> None:
         """Note the last row write of each space."""
         ...
@@ -132,12 +198,18 @@ class MemberStore(Protocol):
 class DigestStore(Protocol):
     """Digest sums per space, collection and bucket."""
 
-    def add(self, deltas: Iterable[BucketDelta]) -> None: ...
+    def add(self, deltas: Iterable[BucketDelta]) -> None:
+        """Store."""
+        ...
+
     def spaces(self, spaces: Sequence[str]) -> dict[str, dict[str, int]]:
         """Return space -> collection -> digest."""
         ...
 
-    def buckets(self, space: str) -> dict[str, list[int]]: ...
+    def buckets(self, space: str) -> dict[str, list[int]]:
+        """Return collection -> digest of each bucket."""
+        ...
+
     def rows(self, spaces: Sequence[str]) -> int:
         """Return how many living rows the spaces hold."""
         ...
@@ -146,7 +218,10 @@ class DigestStore(Protocol):
 class ConflictStore(Protocol):
     """The conflict log and the log of the primary's own changes, both of bounded length."""
 
-    def add(self, conflicts: Sequence[ConflictRecord]) -> None: ...
+    def add(self, conflicts: Sequence[ConflictRecord]) -> None:
+        """Store."""
+        ...
+
     def list(
         self,
         spaces: Sequence[str],
@@ -155,22 +230,60 @@ class ConflictStore(Protocol):
         row: str | None,
         after: int,
         limit: int,
-    ) -> list[ConflictRecord]: ...
-    def log_primary(self, changes: Sequence[PrimaryChangeRecord]) -> None: ...
-    def primary_changes(self, *, after: int, limit: int) -> list[PrimaryChangeRecord]: ...
-    def trim(self, *, kept: int) -> None: ...
+    ) -> list[ConflictRecord]:
+        """Return conflicts of some spaces after an id, oldest first."""
+        ...
+
+    def log_primary(self, changes: Sequence[PrimaryChangeRecord]) -> None:
+        """Append changes of the primary's own."""
+        ...
+
+    def primary_changes(self, *, after: int, limit: int) -> list[PrimaryChangeRecord]:
+        """Return changes of the primary's own after a sequence."""
+        ...
+
+    def trim(self, *, kept: int) -> None:
+        """Drop the oldest entries."""
+        ...
 
 
 class Unit(Protocol):
     """All stores of one tenant in one transaction."""
 
-    meta: MetaStore
-    rows: RowStore
-    devices: DeviceStore
-    receipts: ReceiptStore
-    members: MemberStore
-    digests: DigestStore
-    conflicts: ConflictStore
+    @property
+    def meta(self) -> MetaStore:
+        """Meta."""
+        ...
+
+    @property
+    def rows(self) -> RowStore:
+        """Rows."""
+        ...
+
+    @property
+    def devices(self) -> DeviceStore:
+        """Devices."""
+        ...
+
+    @property
+    def receipts(self) -> ReceiptStore:
+        """Receipts."""
+        ...
+
+    @property
+    def members(self) -> MemberStore:
+        """Members."""
+        ...
+
+    @property
+    def digests(self) -> DigestStore:
+        """Digests."""
+        ...
+
+    @property
+    def conflicts(self) -> ConflictStore:
+        """Conflicts."""
+        ...
 
     def nested(self, work: Callable[[], T]) -> T:
         """Run `work` so that its writes are undone if it raises, and only those."""
@@ -188,5 +301,6 @@ class Database(Protocol):
         """Run `work` in the one write transaction: all of it is durable on return, or none."""
         ...
 
-    async def close(self) -> None: ...
-
+    async def close(self) -> None:
+        """Close the database."""
+        ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.ports.records import ConflictRecord, PrimaryChangeRecord
 from edge.repositories.sql.columns import to_json
@@ -23,8 +23,8 @@ class SqlConflicts:
     def add(self, conflicts: Sequence[ConflictRecord]) -> None:
         """Append lost writes; their `id` is given here, the records' own is ignored."""
         self._sql.many(
-            "INSERT INTO sk_conflict (sequence, collection, row, space, field, winner, loser, at_ms) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO sk_conflict "
+            "(sequence, collection, row, space, field, winner, loser, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     c.sequence,
@@ -58,7 +58,7 @@ class SqlConflicts:
             (to_json([*spaces]), after, collection, row, limit),
         )
         return [
-            ConflictRecord(*r[:6], tuple(json.loads(r[6])), tuple(json.loads(r[7])), r[8])
+            ConflictRecord(*r[:6], winner=_written(r[6]), loser=_written(r[7]), at_ms=r[8])
             for r in rows
         ]
 
@@ -89,3 +89,8 @@ class SqlConflicts:
             self._sql.run(
                 f"DELETE FROM {table} WHERE id <= (SELECT max(id) FROM {table}) - ?", (kept,)
             )
+
+
+def _written(text: str) -> tuple[Any, int, int]:
+    value, h, n = json.loads(text)
+    return value, h, n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from edge.repositories.conflicts import SqlConflicts
 from edge.repositories.devices import SqlDevices
@@ -42,7 +42,6 @@ class SqlUnit:
         self.digests = SqlDigests(sql)
         self.conflicts = SqlConflicts(sql)
 
-
     def nested(self, work: Callable[[], T]) -> T:
         """Run `work` under a savepoint."""
         self._sql.run("SAVEPOINT nested")
@@ -71,7 +70,9 @@ class TenantDatabase:
 
     async def read(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on one snapshot."""
-        return await self._engine.read(lambda sql: work(SqlUnit(sql, self._tables)))  # type: ignore[arg-type]
+        return await self._engine.read(
+            lambda sql: work(SqlUnit(cast("SqlWriter", sql), self._tables))
+        )
 
     async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the one write transaction."""

@@ -46,7 +46,8 @@ class SqlDevices:
     def save(self, device: DeviceRecord) -> None:
         """Store a device as it stands after a commit."""
         self._sql.run(
-            "UPDATE sk_device SET counter = ?, effective = ?, seen_ms = max(seen_ms, ?) WHERE n = ?",
+            "UPDATE sk_device SET counter = ?, effective = ?, seen_ms = max(seen_ms, ?) "
+            "WHERE n = ?",
             (device.counter, device.effective, device.seen_ms, device.n),
         )
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from edge.ports.records import BucketDelta
-    from edge.ports.sql import SqlWriter
+    from edge.ports.sql import SqlRow, SqlWriter
 
 
 class SqlDigests:
@@ -66,11 +66,9 @@ class SqlDigests:
         """Return how many living rows the spaces hold."""
         return sum(row[0] for row in self._select("sum(rows)", spaces) if row[0] is not None)
 
-    def _select(self, columns: str, spaces: Sequence[str]) -> list[tuple[object, ...]]:
+    def _select(self, columns: str, spaces: Sequence[str]) -> list[SqlRow]:
         return self._sql.all(
             f"SELECT {columns} FROM json_each(?) AS wanted "
             "CROSS JOIN sk_digest d ON d.space = wanted.value",
             (to_json(list(spaces)),),
         )
-
-

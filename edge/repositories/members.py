@@ -17,7 +17,7 @@ _COLUMNS = "m.person, m.space, m.kind, m.role, m.sequence"
 
 
 class SqlMembers:
-    """sk_member and sk_space. A removed membership stays, with role NULL, so that devices learn it."""
+    """sk_member and sk_space. A removed membership stays, with role NULL, for devices to learn."""
 
     def __init__(self, sql: SqlWriter) -> None:
         self._sql = sql

@@ -1,7 +1,7 @@
 """The database's own tables, and how an older database becomes a present one.
 
 Additive schema changes of the app (a new collection, a new field) are applied at every start and
-write no rows. `FORMAT` counts changes of the system tables; old databases are kept as test fixtures.
+write no rows. `FORMAT` counts changes of the system tables; old databases stay as test fixtures.
 """
 
 from __future__ import annotations
@@ -20,51 +20,65 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 
-_SYSTEM_TABLES: Final = (
-    "CREATE TABLE IF NOT EXISTS sk_meta (key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) "
-    "STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS sk_device (n INTEGER NOT NULL PRIMARY KEY, person TEXT NOT NULL, "
-    "installation TEXT NOT NULL, counter INTEGER NOT NULL, effective INTEGER NOT NULL, "
-    "acknowledged INTEGER NOT NULL, seen_ms INTEGER NOT NULL, UNIQUE (person, installation)) STRICT",
-    "CREATE TABLE IF NOT EXISTS sk_merged_run (n INTEGER NOT NULL, last INTEGER NOT NULL, "
-    "first INTEGER NOT NULL, sequence INTEGER NOT NULL, hashes BLOB NOT NULL, "
-    "PRIMARY KEY (n, last)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS sk_receipt (n INTEGER NOT NULL, counter INTEGER NOT NULL, "
-    "outcome TEXT NOT NULL, sequence INTEGER NOT NULL, h INTEGER NOT NULL, hash BLOB NOT NULL, "
-    "detail TEXT NOT NULL, PRIMARY KEY (n, counter)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS sk_quarantine (n INTEGER NOT NULL, counter INTEGER NOT NULL, "
-    "payload BLOB NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (n, counter)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS sk_member (person TEXT NOT NULL, space TEXT NOT NULL, "
-    "kind TEXT NOT NULL, role TEXT, sequence INTEGER NOT NULL, "
-    "PRIMARY KEY (person, space)) STRICT, WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS sk_member__changed ON sk_member (person, sequence)",
-    "CREATE INDEX IF NOT EXISTS sk_member__space ON sk_member (space)",
-    "CREATE INDEX IF NOT EXISTS sk_member__sequence ON sk_member (sequence)",
-    "CREATE TABLE IF NOT EXISTS sk_space (space TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, "
-    "sequence INTEGER NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS sk_space__sequence ON sk_space (sequence)",
-    "CREATE TABLE IF NOT EXISTS sk_digest (space TEXT NOT NULL, collection TEXT NOT NULL, "
-    "bucket INTEGER NOT NULL, digest BLOB NOT NULL, rows INTEGER NOT NULL, "
-    "PRIMARY KEY (space, collection, bucket)) STRICT, WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS sk_conflict (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "
-    "sequence INTEGER NOT NULL, collection TEXT NOT NULL, row TEXT NOT NULL, space TEXT NOT NULL, "
-    "field TEXT NOT NULL, winner TEXT NOT NULL, loser TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT",
-    "CREATE INDEX IF NOT EXISTS sk_conflict__space ON sk_conflict (space, id)",
-    "CREATE TABLE IF NOT EXISTS sk_primary_change (id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, "
-    "sequence INTEGER NOT NULL, collection TEXT NOT NULL, row TEXT NOT NULL, reason TEXT NOT NULL, "
-    "cause_n INTEGER NOT NULL, cause_counter INTEGER NOT NULL, at_ms INTEGER NOT NULL) STRICT",
-)
+_SYSTEM_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS sk_meta (
+    key TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sk_device (
+    n INTEGER NOT NULL PRIMARY KEY, person TEXT NOT NULL, installation TEXT NOT NULL,
+    counter INTEGER NOT NULL, effective INTEGER NOT NULL, acknowledged INTEGER NOT NULL,
+    seen_ms INTEGER NOT NULL, UNIQUE (person, installation)
+) STRICT;
+CREATE TABLE IF NOT EXISTS sk_merged_run (
+    n INTEGER NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
+    sequence INTEGER NOT NULL, hashes BLOB NOT NULL, PRIMARY KEY (n, last)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sk_receipt (
+    n INTEGER NOT NULL, counter INTEGER NOT NULL, outcome TEXT NOT NULL,
+    sequence INTEGER NOT NULL, h INTEGER NOT NULL, hash BLOB NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (n, counter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sk_quarantine (
+    n INTEGER NOT NULL, counter INTEGER NOT NULL, payload BLOB NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (n, counter)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sk_member (
+    person TEXT NOT NULL, space TEXT NOT NULL, kind TEXT NOT NULL, role TEXT,
+    sequence INTEGER NOT NULL, PRIMARY KEY (person, space)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sk_member__changed ON sk_member (person, sequence);
+CREATE INDEX IF NOT EXISTS sk_member__space ON sk_member (space);
+CREATE INDEX IF NOT EXISTS sk_member__sequence ON sk_member (sequence);
+CREATE TABLE IF NOT EXISTS sk_space (
+    space TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, sequence INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sk_space__sequence ON sk_space (sequence);
+CREATE TABLE IF NOT EXISTS sk_digest (
+    space TEXT NOT NULL, collection TEXT NOT NULL, bucket INTEGER NOT NULL,
+    digest BLOB NOT NULL, rows INTEGER NOT NULL, PRIMARY KEY (space, collection, bucket)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sk_conflict (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, sequence INTEGER NOT NULL,
+    collection TEXT NOT NULL, row TEXT NOT NULL, space TEXT NOT NULL, field TEXT NOT NULL,
+    winner TEXT NOT NULL, loser TEXT NOT NULL, at_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS sk_conflict__space ON sk_conflict (space, id);
+CREATE TABLE IF NOT EXISTS sk_primary_change (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, sequence INTEGER NOT NULL,
+    collection TEXT NOT NULL, row TEXT NOT NULL, reason TEXT NOT NULL,
+    cause_n INTEGER NOT NULL, cause_counter INTEGER NOT NULL, at_ms INTEGER NOT NULL
+) STRICT
+"""
+"""Statements end with a semicolon; none holds one inside."""
 
 
-def migrate(
-    writer: SqlWriter, app: App, tables: Iterable[Table], *, new_database_id: str
-) -> None:
+def migrate(writer: SqlWriter, app: App, tables: Iterable[Table], *, new_database_id: str) -> None:
     """Bring one database to this program's format and this app's schema, in one transaction.
 
     Raises DeclarationError when the app's change is not additive, or when the database belongs to
     another app or to a newer program; nothing is changed then.
     """
-    for statement in _SYSTEM_TABLES:
+    for statement in _SYSTEM_SCHEMA.split(";"):
         writer.run(statement)
     meta = SqlMeta(writer)
     found_format = meta.get("format")

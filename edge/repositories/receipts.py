@@ -53,7 +53,7 @@ class SqlReceipts:
             "WHERE n = ? AND counter BETWEEN ? AND ? ORDER BY counter LIMIT ?",
             (n, first, last, limit),
         )
-        return [ReceiptRecord(*row[:6], json.loads(row[6])) for row in rows]
+        return [ReceiptRecord(*row[:6], detail=json.loads(row[6])) for row in rows]
 
     def quarantine(self, n: int, counter: int, payload: bytes, reason: str) -> None:
         """Keep what could not be judged."""

@@ -1,7 +1,7 @@
 """REST reads as SQL: filters, order and keyset pages over plain columns.
 
-Values arrive as column values, already checked against the schema (edge.services.rows). A field that
-was never written reads as its default, also here.
+Values arrive as column values, already checked against the schema (edge.services.rows). A field
+that was never written reads as its default, also here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ def search_statement(table: Table, query: RowQuery) -> tuple[str, list[Any]]:
     """Return the statement and its parameters; rows come in query order, the id breaking ties."""
     parameters: list[Any] = [to_json(list(query.spaces))]
     conditions = ["t.alive = 1", "t.space IN (SELECT value FROM json_each(?))"]
-    for condition in query.where:
-        conditions.append(_condition(table, condition, parameters))
+    conditions += [_condition(table, condition, parameters) for condition in query.where]
     keys = [_expression(table, order.field) for order in query.order]
     if query.after is not None:
         conditions.append(_position(keys, query.order, query.after, parameters))
@@ -31,11 +30,11 @@ def search_statement(table: Table, query: RowQuery) -> tuple[str, list[Any]]:
         for key, wanted in zip(keys, query.order, strict=True)
     ]
     parameters.append(query.limit)
-    return (
+    sql = (
         f"SELECT {table.select_list} FROM {table.name} AS t WHERE {' AND '.join(conditions)} "
-        f"ORDER BY {', '.join([*order, 't.id ASC'])} LIMIT ?",
-        parameters,
+        f"ORDER BY {', '.join([*order, 't.id ASC'])} LIMIT ?"
     )
+    return sql, parameters
 
 
 def _expression(table: Table, name: str) -> str:
@@ -85,11 +84,7 @@ def _position(
             last = "t.id > ?"
         else:
             parameters.append(values[index])
-            last = (
-                f"{keys[index]} < ?"
-                if order[index].is_descending
-                else f"({keys[index]} > ?)"
-            )
+            last = f"{keys[index]} < ?" if order[index].is_descending else f"({keys[index]} > ?)"
             if values[index] is None:
                 last = "0" if order[index].is_descending else f"{keys[index]} IS NOT NULL"
                 parameters.pop()

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
 from core.clock import HybridClock, measured_skew
-from core.ids import DeviceNumber, InstallationId, require_id
 from core.errors import IdentifierError
+from core.ids import DeviceNumber, InstallationId, require_id
 from edge.errors import InvalidQuery, SchemaAhead, SchemaTooOld, UnknownDevice, WrongApp
 from edge.services.session import DeviceSession
 from sync_protocol.fingerprint import fingerprint
@@ -72,8 +72,9 @@ class Devices:
         name = InstallationId(f"{REST_PREFIX}{principal.person}")
         find = partial(self._find, principal.person, name)
         record = await self._database.read(find) or await self._database.write(
-            lambda unit: find(unit)
-            or unit.devices.register(principal.person, name, now_ms=self._now_ms())
+            lambda unit: (
+                find(unit) or unit.devices.register(principal.person, name, now_ms=self._now_ms())
+            )
         )
         return record.n
 
@@ -94,9 +95,7 @@ class Devices:
         now_ms = self._now_ms()
         device = self._find(principal.person, hello.installation, unit)
         if device is None:
-            device = unit.devices.register(
-                principal.person, hello.installation, now_ms=now_ms
-            )
+            device = unit.devices.register(principal.person, hello.installation, now_ms=now_ms)
         self._remember(device.n, principal.person)
         now, horizon = unit.meta.get("sequence"), unit.meta.get("horizon")
         database = unit.meta.get("database")

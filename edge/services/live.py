@@ -226,9 +226,7 @@ class Live:
                 continue
             stream.counter = counter
             must_pull = (
-                batch.rows is None
-                or missed
-                or stream.session.schema_version < self._app.version
+                batch.rows is None or missed or stream.session.schema_version < self._app.version
             )
             key = (stream.position, must_pull, tuple(touched), counter if is_own_news else 0)
             poke = pokes.get(key)
@@ -240,7 +238,7 @@ class Live:
             stream.offer(poke)
             stream.position = batch.sequence
 
-    def _poke(  # noqa: PLR0917
+    def _poke(
         self,
         since: int,
         batch: _Batch,

@@ -1,4 +1,4 @@
-"""Spaces and their members, managed by administrators; devices learn of changes at their next pull."""
+"""Spaces and their members, managed by administrators; devices learn of it at the next pull."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ class Members:
 
     async def spaces(self, principal: Principal) -> list[MemberRecord]:
         """Return the principal's own memberships."""
-        return await self._database.read(
-            lambda unit: unit.members.of_person(principal.person)
-        )
+        return await self._database.read(lambda unit: unit.members.of_person(principal.person))
 
 
 def _next_sequence(unit: Unit) -> int:
@@ -78,6 +76,4 @@ def _remove(space: str, person: str, unit: Unit) -> None:
     present = unit.members.membership(person, space)
     if present is None:
         raise NotFound("This person is not in this space.")
-    unit.members.set(
-        MemberRecord(person, space, present.kind, None, _next_sequence(unit))
-    )
+    unit.members.set(MemberRecord(person, space, present.kind, None, _next_sequence(unit)))

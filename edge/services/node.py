@@ -140,9 +140,7 @@ class Node:
 
     async def _open(self, name: TenantId) -> None:
         database = await self._open_database(name)
-        tenant = Tenant(
-            name, self.app, database, now_ms=self._now_ms, on_commit=self._on_commit
-        )
+        tenant = Tenant(name, self.app, database, now_ms=self._now_ms, on_commit=self._on_commit)
         tenant.sequence = await database.read(lambda unit: unit.meta.get("sequence"))
         tenant.start()
         self._tenants[name] = tenant

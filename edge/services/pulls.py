@@ -1,8 +1,8 @@
 """Pulls: what a device has not read yet, a page at a time, with a checkpoint at the end.
 
-A round scans the tenant's sequence once: rows of spaces the person was in already from the cursor on,
-rows of spaces gained since from zero. Pages of a round are read in different snapshots; the last one
-reaches the sequence of its own snapshot, so the device then equals the server there.
+A round scans the tenant's sequence once: rows of spaces the person was in already from the cursor
+on, rows of spaces gained since from zero. Pages of a round are read in different snapshots; the
+last one reaches the sequence of its own snapshot, so the device then equals the server there.
 
 Invariants
   P1  no row of a space is sent to a person who is not in it at that page's snapshot
@@ -52,14 +52,14 @@ class Pulls:
         self._acknowledge = acknowledge
 
     async def pull(self, session: DeviceSession, pull: Pull) -> Page:
-        """Return the next page; raises CursorUnknown for another database's cursor or a future one."""
+        """Return the next page; raises CursorUnknown for another database's or a future cursor."""
         page = await self._database.read(partial(self._page, session, pull))
         if pull.cursor is not None:
             self._acknowledge(session.device, 0 if page.reset else pull.cursor.sequence)
         return page
 
     async def repair(self, session: DeviceSession, repair: Repair) -> Repaired:
-        """Return the rows of every bucket in which the device's digest differs from the server's."""
+        """Return the rows of every bucket in which the device's digest differs from ours."""
         return await self._database.read(partial(self._repaired, session, repair))
 
     def _page(self, session: DeviceSession, pull: Pull, unit: Unit) -> Page:
@@ -85,9 +85,7 @@ class Pulls:
             horizon=horizon,
         )
         if cut:
-            page.cursor = Cursor(
-                database, start.sequence, Backfill(scan.until, rows[-1].sequence)
-            )
+            page.cursor = Cursor(database, start.sequence, Backfill(scan.until, rows[-1].sequence))
             page.remaining = _remaining(unit, gained, done=rows[-1].sequence, of=now)
         elif is_late:
             page.cursor = Cursor(database, start.sequence, Backfill(now, 0))
@@ -184,9 +182,7 @@ class Pulls:
         )
 
 
-def _start(
-    cursor: Cursor | None, *, database: str, now: int, horizon: int
-) -> tuple[Cursor, bool]:
+def _start(cursor: Cursor | None, *, database: str, now: int, horizon: int) -> tuple[Cursor, bool]:
     """Return where a round starts, and whether the device must drop its confirmed rows first."""
     if cursor is None:
         return Cursor(database, 0), False

@@ -231,7 +231,7 @@ def _filter(declared: type[Collection], wanted: Filter) -> queries.Filter:
             raise InvalidQuery("`contains` asks a set for an element.")
         return queries.Filter(wanted.field, "contains", str(wanted.value))
     name = _plain(declared, wanted.field)
-    if isinstance(wanted.value, list):
+    if wanted.op == "in":
         values = [_column_value(spec, item) for item in cast("list[Any]", wanted.value)]
         return queries.Filter(name, wanted.op, values)
     return queries.Filter(name, wanted.op, _column_value(spec, wanted.value))

@@ -34,9 +34,7 @@ def to_space_rows(
         for collections in grouped.values():
             for collection, group in collections.items():
                 _lower(app, collection, group, schema_version)
-    return {
-        space: encode_space_rows(space, collections) for space, collections in grouped.items()
-    }
+    return {space: encode_space_rows(space, collections) for space, collections in grouped.items()}
 
 
 def _lower(app: App, collection: str, group: Rows, schema_version: int) -> None:

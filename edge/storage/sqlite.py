@@ -1,4 +1,4 @@
-"""The SQLite engine: one file, one writer connection, a few read-only ones, one thread hop per unit.
+"""The SQLite engine: one file, one writer connection, a few read-only ones, one hop per unit.
 
 The writer alone checkpoints: SQLite before 3.51.3 can corrupt a WAL when two connections write or
 checkpoint at once. Readers open `mode=ro` and hold a snapshot no longer than one unit of work.
@@ -18,7 +18,7 @@ import aiosqlite
 from edge.errors import ConstraintViolated, StorageBusy, StorageFull, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
     from pathlib import Path
 
     from edge.ports.sql import SqlReader, SqlRow, SqlWriter
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 READERS_MAX: Final = 3
-"""Reading threads per database: enough to overlap disk waits, few enough to leave the cores to work."""
+"""Reading threads per database: enough to overlap disk waits, few enough to leave cores free."""
 BUSY_TIMEOUT_MS: Final = 2_000
 CACHE_KIB: Final = 32_768
 STATEMENTS_CACHED: Final = 256
@@ -35,7 +35,7 @@ WAL_PAGES_CHECKPOINT: Final = 4_000
 
 
 class _Unit:
-    """One unit of work on one connection, inside a transaction; lives in the connection's thread."""
+    """One unit of work on one connection, in a transaction; lives in the connection's thread."""
 
     __slots__ = ("_connection",)
 
@@ -107,7 +107,7 @@ def _in_transaction(work: Callable[[SqlWriter], T], connection: sqlite3.Connecti
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated() -> Generator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -205,4 +205,6 @@ class SqliteEngine:
             is_writer=is_writer,
             synchronous=self._synchronous,
         )
-        return await _Connection(connect, iter_chunk_size=64)
+        connection = _Connection(connect, iter_chunk_size=64)
+        await connection
+        return connection

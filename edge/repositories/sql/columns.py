@@ -1,8 +1,8 @@
 """How each field type lies in its table: columns, codec between states and columns, merge in SQL.
 
-One `Columns` per field; `LAYOUTS` lists them by field kind. The SQL must equal the field's reference
-merge on every input (tests/laws/test_sql_engine.py), and each expression has planted mutants
-(tests/mutants). In expressions `t` is the stored row and `excluded` the incoming delta.
+One `Columns` per field; `LAYOUTS` lists them by field kind. The SQL must equal the field's
+reference merge on every input (tests/laws/test_sql_engine.py), and each expression has planted
+mutants (tests/mutants). In expressions `t` is the stored row and `excluded` the incoming delta.
 
 Invariants
   S1  metadata columns are NOT NULL: a NULL would make a row-value comparison NULL
@@ -36,6 +36,12 @@ _SCALAR_COLUMNS: Final = {
 }
 
 
+def _scalar_name(field: Field[Any]) -> str:
+    """Return what a register or an extremum holds; all of these declare it."""
+    name: str = getattr(field, "scalar_name")  # noqa: B009  (Field itself has none)
+    return name
+
+
 def to_json(value: object) -> str:
     """Encode a JSON value as text."""
     return _json_encode(value).decode()
@@ -53,6 +59,11 @@ class Columns(ABC):
     def __init__(self, field: Field[Any]) -> None:
         self.field = field
         self.name = field.name
+
+    @property
+    def quoted(self) -> tuple[str, ...]:
+        """The names as SQL identifiers: a field may be called "order" or "group"."""
+        return tuple(f'"{name}"' for name in self.names)
 
     @abstractmethod
     def encode(self, state: State) -> tuple[Any, ...]:
@@ -74,17 +85,19 @@ class RegisterColumns(Columns):
 
     def __init__(self, field: Field[Any]) -> None:
         super().__init__(field)
-        scalar: str = field.scalar_name  # type: ignore[attr-defined]  # all registers have one
+        scalar = _scalar_name(field)
         self.names = (self.name, f"{self.name}__h", f"{self.name}__n")
         counted = "INTEGER NOT NULL DEFAULT 0"
         self.declarations = (_SCALAR_COLUMNS[scalar], counted, counted)
         self.is_exact_in_json = scalar != "number"
         self._is_json = scalar == "json"
         self._is_flag = scalar == "flag"
-        self.is_plain = not (self._is_json or self._is_flag)
+        self._is_number = scalar == "number"
+        self.is_plain = not (self._is_json or self._is_flag or self._is_number)
         """Whether the column holds the value as it is."""
 
     def encode(self, state: State) -> tuple[Any, ...]:
+        """Return the column values of a delta."""
         if state is None:
             return (None, 0, 0)
         h, n, value = state
@@ -93,6 +106,7 @@ class RegisterColumns(Columns):
         return (value, h, n)
 
     def decode(self, row: Sequence[Any], at: int) -> State:
+        """Return the state held in the columns."""
         h = row[at + 1]
         if h == 0:
             return None
@@ -102,12 +116,15 @@ class RegisterColumns(Columns):
                 value = _json_decode(value)
             elif self._is_flag:
                 value = value != 0
+            elif self._is_number:
+                value = float(value)  # RETURNING of an upsert gives a whole REAL as an integer.
         return [h, row[at + 2], value]
 
     def assignments(self) -> tuple[str, ...]:
+        """Return the merged columns."""
         value, h, n = self.names
         wins = self.comparison.format(h=h, n=n)
-        return tuple(f"iif({wins}, excluded.{name}, t.{name})" for name in (value, h, n))
+        return tuple(f'iif({wins}, excluded."{name}", t."{name}")' for name in (value, h, n))
 
 
 class FirstWriteColumns(RegisterColumns):
@@ -123,23 +140,28 @@ class ExtremumColumns(Columns):
 
     def __init__(self, field: Field[Any]) -> None:
         super().__init__(field)
-        scalar: str = field.scalar_name  # type: ignore[attr-defined]
+        scalar = _scalar_name(field)
         self.names = (self.name,)
         self.declarations = (_SCALAR_COLUMNS[scalar],)
         self.is_exact_in_json = scalar != "number"
+        self._is_number = scalar == "number"
         self._function = field.kind
 
     def encode(self, state: State) -> tuple[Any, ...]:
+        """Return the column values of a delta."""
         return (None,) if state is None else (state[0],)
 
     def decode(self, row: Sequence[Any], at: int) -> State:
-        return None if row[at] is None else [row[at]]
+        """Return the state held in the columns."""
+        value = row[at]
+        if value is None:
+            return None
+        return [float(value)] if self._is_number else [value]
 
     def assignments(self) -> tuple[str, ...]:
-        (x,) = self.names
-        return (
-            f"{self._function}(coalesce(t.{x}, excluded.{x}), coalesce(excluded.{x}, t.{x}))",
-        )
+        """Return the merged columns."""
+        (x,) = self.quoted
+        return (f"{self._function}(coalesce(t.{x}, excluded.{x}), coalesce(excluded.{x}, t.{x}))",)
 
 
 class EpochColumns(Columns):
@@ -154,9 +176,11 @@ class EpochColumns(Columns):
         self.declarations = ("INTEGER NOT NULL DEFAULT 0", "INTEGER NOT NULL DEFAULT -1")
 
     def encode(self, state: State) -> tuple[Any, ...]:
+        """Return the column values of a delta."""
         return (0, -1) if state is None else (state[1], state[0])
 
     def decode(self, row: Sequence[Any], at: int) -> State:
+        """Return the state held in the columns."""
         epoch = row[at + 1]
         return None if epoch < 0 else [epoch, row[at]]
 
@@ -165,7 +189,8 @@ class RankedColumns(EpochColumns):
     """The larger (epoch, rank) wins."""
 
     def assignments(self) -> tuple[str, ...]:
-        x, e = self.names
+        """Return the merged columns."""
+        x, e = self.quoted
         wins = f"(excluded.{e}, excluded.{x}) > (t.{e}, t.{x})"
         return tuple(f"iif({wins}, excluded.{name}, t.{name})" for name in (x, e))
 
@@ -174,12 +199,13 @@ class CounterColumns(EpochColumns):
     """A larger epoch replaces the sum, an equal one adds to it, an older one is dropped."""
 
     def assignments(self) -> tuple[str, ...]:
-        x, e = self.names
-        return (
+        """Return the merged columns."""
+        x, e = self.quoted
+        merged = (
             f"CASE WHEN excluded.{e} > t.{e} THEN excluded.{x} "
-            f"WHEN excluded.{e} = t.{e} THEN t.{x} + excluded.{x} ELSE t.{x} END",
-            f"max(t.{e}, excluded.{e})",
+            f"WHEN excluded.{e} = t.{e} THEN t.{x} + excluded.{x} ELSE t.{x} END"
         )
+        return merged, f"max(t.{e}, excluded.{e})"
 
 
 class JsonColumns(Columns):
@@ -196,21 +222,25 @@ class JsonColumns(Columns):
         self.declarations = ("TEXT",)
 
     def encode(self, state: State) -> tuple[Any, ...]:
+        """Return the column values of a delta."""
         return (None,) if state is None else (to_json(state),)
 
     def decode(self, row: Sequence[Any], at: int) -> State:
+        """Return the state held in the columns."""
         return None if row[at] is None else _json_decode(row[at])
 
     def assignments(self) -> tuple[str, ...]:
-        (x,) = self.names
+        """Return the merged columns."""
+        (x,) = self.quoted
         entries = (
             f"(SELECT value FROM json_each(t.{x}) UNION ALL "
             f"SELECT value FROM json_each(excluded.{x}))"
         )
-        return (
+        merged = (
             f"CASE WHEN t.{x} IS NULL THEN excluded.{x} WHEN excluded.{x} IS NULL THEN t.{x} "
-            f"ELSE ({self.merged.format(entries=entries)}) END",
+            f"ELSE ({self.merged.format(entries=entries)}) END"
         )
+        return (merged,)
 
 
 class AddWinsColumns(JsonColumns):

@@ -1,4 +1,4 @@
-"""One collection's table: its DDL, its row codec and its merge statements, generated from the schema.
+"""One collection's table: its DDL, row codec and merge statements, generated from the schema.
 
 The table holds the merged state and nothing else: one column per field beside its version. Rows are
 clustered by id (WITHOUT ROWID: an upsert then touches one tree and the feed index).
@@ -28,7 +28,8 @@ STATEMENTS_CACHED_MAX: Final = 256
 
 _ALIVE_WINS: Final = (
     "((excluded.alive__h, excluded.alive__n) > (t.alive__h, t.alive__n) OR "
-    "((excluded.alive__h, excluded.alive__n) = (t.alive__h, t.alive__n) AND excluded.alive < t.alive))"
+    "((excluded.alive__h, excluded.alive__n) = (t.alive__h, t.alive__n) "
+    "AND excluded.alive < t.alive))"
 )
 
 
@@ -74,16 +75,18 @@ class Table:
             for columns in self.columns.values()
             for name, declaration in zip(columns.names, columns.declarations, strict=True)
         ]
-        return [
+        table = (
             f"CREATE TABLE IF NOT EXISTS {self.name} (id TEXT NOT NULL PRIMARY KEY, "
             "space TEXT NOT NULL, sequence INTEGER NOT NULL, "
             "alive INTEGER NOT NULL DEFAULT 0, alive__h INTEGER NOT NULL DEFAULT 0, "
-            f"alive__n INTEGER NOT NULL DEFAULT 0, {', '.join(fields)}) STRICT, WITHOUT ROWID",
-            f"CREATE INDEX IF NOT EXISTS {self.name}__feed ON {self.name} (space, sequence)",
+            f"alive__n INTEGER NOT NULL DEFAULT 0, {', '.join(fields)}) STRICT, WITHOUT ROWID"
+        )
+        feed = f"CREATE INDEX IF NOT EXISTS {self.name}__feed ON {self.name} (space, sequence)"
+        dead = (
             f"CREATE INDEX IF NOT EXISTS {self.name}__dead ON {self.name} (sequence) "
-            "WHERE alive = 0",
-            *self._constraint_indexes(),
-        ]
+            "WHERE alive = 0"
+        )
+        return [table, feed, dead, *self._constraint_indexes()]
 
     def added_columns(self, present: Iterable[str]) -> list[str]:
         """Return the statements that add what the declaration has and the table has not."""
@@ -158,7 +161,8 @@ def _merge_statement(table: Table, shape: Shape) -> MergeStatement:
     names += [name for columns in written for name in columns.names]
     is_json = all(columns.is_exact_in_json for columns in written)
     source = (
-        f"SELECT {', '.join(f'value->>{i}' for i in range(len(names)))} FROM json_each(?) WHERE true"
+        f"SELECT {', '.join(f'value->>{i}' for i in range(len(names)))} "
+        "FROM json_each(?) WHERE true"
         if is_json
         else f"VALUES ({', '.join('?' * len(names))})"
     )

@@ -199,8 +199,8 @@ class GroupCommit:
                 own, verdict.rejection = self._compensator.apply(verdict, befores)
             item.verdict = verdict
             if verdict.rejection is None:
-                for delta in _coalesced(self._app, verdict.deltas):
-                    writes.append((delta, self._ledger.next_sequence()))
+                joined = _coalesced(self._app, verdict.deltas)
+                writes.extend((delta, self._ledger.next_sequence()) for delta in joined)
                 own_writes.extend((delta, self._ledger.next_sequence()) for delta in own)
                 item.sequence = self._ledger.last_sequence
                 if own or verdict.lost:

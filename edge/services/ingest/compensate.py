@@ -1,4 +1,4 @@
-"""What a merge cannot keep, the primary keeps at ingest: uniqueness, references, trees, own changes.
+"""What a merge cannot keep, the primary keeps at ingest: uniqueness, references, trees.
 
 Each check looks at rows through the unit of work and answers with a typed rejection or with changes
 of the primary's own.
@@ -171,9 +171,7 @@ class Compensator:
         kept = None if before is None else before.fields.get(name)
         value = None if kept is None else kept[2]
         changes.append(
-            Change(
-                delta.collection, RowId(delta.row), Operation.EDIT, delta.space, {name: value}
-            )
+            Change(delta.collection, RowId(delta.row), Operation.EDIT, delta.space, {name: value})
         )
         if verdict is not None:
             winner = (value, kept[0], kept[1]) if kept is not None else (None, 0, 0)
@@ -239,9 +237,8 @@ class _Overlay:
     def original(self, collection: str, row: str) -> RowState | None:
         key = (collection, row)
         if key not in self._befores:
-            self._befores.update(
-                {(collection, i): state for i, state in self._unit.rows.load(collection, [row]).items()}
-            )
+            for row_id, state in self._unit.rows.load(collection, [row]).items():
+                self._befores[(collection, row_id)] = state
         return self._befores.get(key)
 
     def get(self, collection: str, row: str) -> RowState | None:

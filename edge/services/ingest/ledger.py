@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.judge import RowKey
-from edge.ports.records import BucketDelta, ConflictRecord, MergedRun, PrimaryChangeRecord
-from edge.ports.records import ReceiptRecord
+from edge.ports.records import (
+    BucketDelta,
+    ConflictRecord,
+    MergedRun,
+    PrimaryChangeRecord,
+    ReceiptRecord,
+)
 from edge.services.ingest.outcomes import receipt_of
 from edge.services.ingest.repeats import detail_of
 from sync_protocol.digest import bucket_of, row_digest
@@ -86,9 +91,7 @@ class Ledger:
         open_run: list[Item] = []
         for item in items:
             is_next = (
-                open_run
-                and item.n == open_run[-1].n
-                and item.counter == open_run[-1].counter + 1
+                open_run and item.n == open_run[-1].n and item.counter == open_run[-1].counter + 1
             )
             if open_run and not (is_next and item.is_plainly_merged):
                 runs.append(_run(open_run))

@@ -15,15 +15,16 @@ from sync_protocol import limits
 from sync_protocol.mutations import Malformed, payload_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from core.crdt.field import Field
     from core.schema.app import App
     from sync_protocol.messages.push import WireChange, WireMutation
 
 _OPERATIONS: Final = {operation.value: operation for operation in Operation}
 
 
-class _Malformed(Exception):  # noqa: N818  (control flow inside this module)
+class _Malformed(Exception):
     def __init__(self, code: str, message: str, fields: tuple[str, ...] = ()) -> None:
         super().__init__(code)
         self.problem = Problem(code, message, fields)
@@ -94,26 +95,30 @@ class Preparer:
                 raise _Malformed("bad-space", f"not a space id: {change.space!r:.80}")
         elif payloads and operation is not Operation.EDIT:
             raise _Malformed("fields-not-allowed", f"a {change.op} carries no fields")
-        fields: dict[str, Any] = {}
         known = declared.fields
-        for name, payload in payloads.items():
-            field = known.get(name)
-            if field is None:
-                raise _Malformed("unknown-field", f"no field {name!r:.60}", (name[:60],))
-            try:
-                fields[name] = field.parse(payload)
-            except FieldError as error:
-                raise _Malformed(error.code, error.message, (name,)) from error
         return Change(
             change.collection,
             RowId(change.id),
             operation,
             SpaceId(change.space),
-            fields,
+            _parsed(known, payloads),
             base,
             change.seen,
             known,
         )
+
+
+def _parsed(known: Mapping[str, Field[Any]], payloads: Mapping[str, Any]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name, payload in payloads.items():
+        field = known.get(name)
+        if field is None:
+            raise _Malformed("unknown-field", f"no field {name!r:.60}", (name[:60],))
+        try:
+            fields[name] = field.parse(payload)
+        except FieldError as error:
+            raise _Malformed(error.code, error.message, (name,)) from error
+    return fields
 
 
 def _require_distinct(changes: Sequence[Change[Any]]) -> None:

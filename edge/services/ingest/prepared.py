@@ -1,4 +1,4 @@
-"""What a push becomes before the writer sees it: domain changes, or the reason they are malformed."""
+"""What a push becomes before the writer sees it: domain changes, or why they are malformed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Repeats: the stored answer for a mutation that was taken before, and proof that it is the same."""
+"""Repeats: the stored answer for a mutation taken before, and proof that it is the same."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def to_receipt(record: ReceiptRecord) -> Receipt:
 def _with_trimmed(
     runs: list[tuple[int, int, int]], receipts: list[Receipt], first: int, last: int
 ) -> list[tuple[int, int, int]]:
-    """Fill what retention has dropped: it had a final outcome, and plain merging is the best guess."""
+    """Fill what retention has dropped: it had a final outcome, most likely a plain merge."""
     known = {receipt.counter for receipt in receipts}
     for a, b, _ in runs:
         known.update(range(a, b + 1))

@@ -66,8 +66,8 @@ class Ingest:
     ) -> Pushed:
         """Take a device's push; return once everything in it is durable and has its receipt.
 
-        Raises CounterGap, ClonedDevice, UnknownDevice, Overloaded, StorageFull, StorageBusy; nothing
-        of the push has been taken then.
+        Raises CounterGap, ClonedDevice, UnknownDevice, Overloaded, StorageFull, StorageBusy;
+        nothing of the push has been taken then.
         """
         known = [
             mutation.counter - index
@@ -145,9 +145,7 @@ class Ingest:
         self._queued_mutations -= size
         return group
 
-    async def _commit_group(
-        self, group: list[tuple[PreparedPush, asyncio.Future[Pushed]]]
-    ) -> None:
+    async def _commit_group(self, group: list[tuple[PreparedPush, asyncio.Future[Pushed]]]) -> None:
         pushes = [push for push, _ in group]
         started = monotonic()
         try:
@@ -166,9 +164,7 @@ class Ingest:
         except ConstraintViolated:
             return await self._database.write(partial(self._commit, pushes, one_by_one=True))
 
-    def _commit(
-        self, pushes: list[PreparedPush], unit: Unit, *, one_by_one: bool
-    ) -> CommitResult:
+    def _commit(self, pushes: list[PreparedPush], unit: Unit, *, one_by_one: bool) -> CommitResult:
         work = GroupCommit(self._app, self._judge, self._scheduler, unit, self._now_ms())
         return work.run(pushes, one_by_one=one_by_one)
 

@@ -27,7 +27,9 @@ class Keyed(Protocol):
     """Anything that changes rows."""
 
     @property
-    def changes(self) -> tuple[Change[Any], ...]: ...
+    def changes(self) -> tuple[Change[Any], ...]:
+        """The parsed changes."""
+        ...
 
 
 M = TypeVar("M", bound=Keyed)
@@ -85,7 +87,9 @@ class Scheduler(Generic[M]):
                 if given:
                     values = tuple(repr(change.fields[name]) for name in given)
                     keys.append((change.collection, unique.name, values))
-            for name in change.fields:
-                if isinstance(declared.fields[name], TreeParent):
-                    keys.append((change.collection, "tree", name))
+            keys.extend(
+                (change.collection, "tree", name)
+                for name in change.fields
+                if isinstance(declared.fields[name], TreeParent)
+            )
         return keys
