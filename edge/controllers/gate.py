@@ -18,6 +18,7 @@ from edge.controllers.origins import Origins
 from edge.errors import Forbidden, Overloaded, Unauthenticated
 from edge.observability import request_id
 from edge.problems import Problem, problem_of, unforeseen
+from sync_protocol.transport import BEARER_SUBPROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +33,6 @@ PUBLIC_PATHS: Final = frozenset(
     {"/health/live", "/health/ready", "/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"}
 )
 METRICS_PATH: Final = "/metrics"
-BEARER_PROTOCOL: Final = "skerry.bearer."
 """Web pages cannot set headers on a WebSocket: they offer this subprotocol, then the token."""
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -204,8 +204,8 @@ def _bearer(headers: dict[bytes, bytes]) -> str | None:
 
 
 def _bearer_protocol(offered: Any) -> str | None:  # noqa: ANN401
-    tokens = [str(name) for name in offered if str(name).startswith(BEARER_PROTOCOL)]
-    return tokens[0].removeprefix(BEARER_PROTOCOL) if len(tokens) == 1 else None
+    tokens = [str(name) for name in offered if str(name).startswith(BEARER_SUBPROTOCOL)]
+    return tokens[0].removeprefix(BEARER_SUBPROTOCOL) if len(tokens) == 1 else None
 
 
 async def _refuse_stream(

@@ -42,6 +42,7 @@ from sync_protocol.messages.welcome import Welcome
 from sync_protocol.session import effects as do
 from sync_protocol.session import events as on
 from sync_protocol.session.server import ServerSession
+from sync_protocol.transport import STREAM_PATH, SUBPROTOCOLS
 
 if TYPE_CHECKING:
     from litestar.handlers import WebsocketRouteHandler
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from edge.services.node import Node, Tenant
     from edge.services.session import Principal
 
-PATH: Final = "/v1/sync/stream"
-SUBPROTOCOL: Final = "skerry.v1"
 CLOSE_NORMAL: Final = 1000
 CLOSE_UNAUTHENTICATED: Final = 4401
 CLOSE_FAULT: Final = 4400
@@ -100,13 +99,14 @@ class StreamController(Endpoints):
 
     def routes(self) -> list[WebsocketRouteHandler]:
         """Return the route."""
-        return [websocket(PATH, name="sync.stream")(self.stream)]
+        return [websocket(STREAM_PATH, name="sync.stream")(self.stream)]
 
     async def stream(self, socket: WebSocket[Any, Any, Any]) -> None:
         """Serve one stream until either side ends it."""
         principal = principal_of(socket)
         offered = socket.scope["subprotocols"]
-        await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        agreed = next((name for name in offered if name in SUBPROTOCOLS), None)
+        await socket.accept(subprotocols=agreed)
         person = (principal.tenant, principal.person)
         if (
             self._count >= self.bounds.streams_max
@@ -119,7 +119,8 @@ class StreamController(Endpoints):
         self.metrics.streams.inc()
         try:
             tenant = await self.node.tenant(principal.tenant)
-            await _Stream(self, socket, principal, tenant).run()
+            media = None if agreed is None else SUBPROTOCOLS[agreed]
+            await _Stream(self, socket, principal, tenant, media).run()
         finally:
             self._count -= 1
             self._per_person[person] -= 1
@@ -137,6 +138,7 @@ class _Stream:
         socket: WebSocket[Any, Any, Any],
         principal: Principal,
         tenant: Tenant,
+        media: Media | None,
     ) -> None:
         self._metrics = controller.metrics
         self._writer = controller.writer
@@ -147,7 +149,10 @@ class _Stream:
         self._session = ServerSession()
         self._outbox = Outbox(controller.pokes, on_dropped=self._metrics.dropped_pokes.inc)
         self._device: DeviceSession | None = None
-        self._is_fresh = True
+        self._media = media
+        """What was agreed on, or what the first frame is in."""
+        if media is not None:
+            self._outbox.media = media
         self._tasks: set[asyncio.Task[None]] = set()
         self._close_code = CLOSE_NORMAL
 
@@ -191,11 +196,10 @@ class _Stream:
     def _decoded(self, event: Any) -> ClientMessage:  # noqa: ANN401  (an ASGI event)
         text: str | None = event.get("text")
         media = Media.MSGPACK if text is None else Media.JSON
-        if self._is_fresh:
-            self._is_fresh = False
-            self._outbox.media = media
-        elif media is not self._outbox.media:
-            raise MalformedMessage("a stream keeps to the media type of its first frame")
+        if self._media is None:
+            self._media = self._outbox.media = media
+        elif media is not self._media:
+            raise MalformedMessage("a stream keeps to the media type it began with")
         if text is not None and len(text) > limits.MESSAGE_BYTES_MAX:
             raise MessageTooLarge(bytes_max=limits.MESSAGE_BYTES_MAX)
         return decode_client(event["bytes"] if text is None else text.encode(), media)

@@ -24,7 +24,8 @@ class SqlConflicts:
         """Append lost writes; their `id` is given here, the records' own is ignored."""
         self._sql.many(
             "INSERT INTO sk_conflict "
-            "(sequence, collection, row, space, field, winner, loser, at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "(sequence, collection, row, space, field, winner, loser, at_ms) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             [
                 (
                     c.sequence,

@@ -10,8 +10,8 @@ from sync_protocol.messages.base import Counter, Digest, Message, Sequence
 class Poke(Message, tag="poke"):
     """Changes in (`since`, `sequence`] of the stream's spaces, in `spaces` (each a SpaceRows).
 
-    A device whose cursor stands at `since` applies it at once and verifies `digests`; any other,
-    and every device when `pull` is true, pulls instead. Slow readers lose pokes, never data.
+    A device whose cursor stands at or after `since` applies it at once and verifies `digests`; any
+    other, and every device when `pull` is true, pulls instead. Slow readers lose pokes, never data.
     """
 
     since: Sequence

@@ -138,11 +138,14 @@ def repair_applied(session: ClientSession, event: on.RepairApplied) -> ClientSta
 
 
 def poked_live(session: ClientSession, event: Poke) -> ClientState:
-    """Apply a poke that follows on what has been read, else pull."""
+    """Apply a poke that begins at or before what has been read, else pull.
+
+    Rows are whole states: those that were read already are harmless, and none is left out.
+    """
     if event.sequence <= session.sequence:
         return ClientState.LIVE
     session.latest = max(session.latest, event.sequence)
-    if session.cursor is None or event.pull or event.since != session.sequence:
+    if session.cursor is None or event.pull or event.since > session.sequence:
         return session.pull()
     session.effects.append(do.ApplyPoke(event))
     session.cursor = Cursor(session.cursor.database, event.sequence)

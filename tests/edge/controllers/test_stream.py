@@ -108,10 +108,10 @@ async def test_from_hello_to_a_poke(served, media):
 
 
 async def test_a_web_page_brings_its_token_as_a_subprotocol(served):
-    protocols = ["skerry.v1", f"skerry.bearer.{served.token()}"]
+    protocols = ["skerry.v1.msgpack", f"bearer.{served.token()}"]
     origin = "https://app.example.org"
     async with served.stream(headers={}, subprotocols=protocols, origin=origin) as stream:
-        assert stream.socket.subprotocol == "skerry.v1"
+        assert stream.socket.subprotocol == "skerry.v1.msgpack"
         await stream.live()
 
 
@@ -120,7 +120,7 @@ async def test_a_web_page_brings_its_token_as_a_subprotocol(served):
     [
         ({}, {}, 401),
         ({"authorization": "Bearer x"}, {}, 401),
-        ({}, {"subprotocols": ["skerry.v1", "skerry.bearer.x"]}, 401),
+        ({}, {"subprotocols": ["skerry.v1.msgpack", "bearer.x"]}, 401),
         (None, {"origin": "https://evil.example"}, 403),
         (None, {"origin": "null"}, 403),
     ],
