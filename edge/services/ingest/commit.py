@@ -175,9 +175,9 @@ class GroupCommit:
                 device = self._unit.devices.ensure_primary(PRIMARY)
             else:
                 device = self._unit.devices.by_number(push.device)
-            if device is None or (push.person is not None and device.person != push.person):
-                raise UnknownDevice("This device number is not yours: say hello again.")
-            self._devices[push.device] = device
+        if device is None or (push.person is not None and device.person != push.person):
+            raise UnknownDevice("This device number is not yours: say hello again.")
+        self._devices[push.device] = device
         return device
 
     def _run_wave(self, wave: Sequence[Item]) -> None:

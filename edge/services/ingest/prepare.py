@@ -62,8 +62,7 @@ class Preparer:
             )
         seen = 0
         for change in changes:
-            for h in change.base.values():
-                seen = max(seen, h)
+            seen = max(seen, change.seen, *change.base.values())
         return PreparedMutation(mutation.counter, mutation.h, seen, identity, changes)
 
     def changes(

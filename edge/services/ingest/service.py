@@ -91,7 +91,7 @@ class Ingest:
         A malformed change raises an error that `problem_of` explains.
         """
         parsed = self.preparer.changes(changes, schema_version=self._app.version)
-        seen = max((v for change in parsed for v in change.base.values()), default=0)
+        seen = max(v for change in parsed for v in (change.seen, *change.base.values()))
         mutation = PreparedMutation(NEXT_COUNTER, 0, seen, bytes(8), parsed)
         return await self._submit(PreparedPush(device, person, None, [mutation]))
 
