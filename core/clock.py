@@ -23,7 +23,7 @@ COUNTER_BITS: Final = 12
 COUNTER_MAX: Final = (1 << COUNTER_BITS) - 1
 CLOCK_MAX: Final = (1 << 53) - 1
 SKEW_TOLERANCE_MS: Final = 5_000
-"""A clock this close to the primary's is taken as right; five seconds covers NTP and slow radios."""
+"""A clock this close to the primary's counts as right; five seconds cover NTP and slow radios."""
 
 
 class Stamp(NamedTuple):
@@ -38,7 +38,7 @@ ZERO: Final = Stamp(0, 0)
 
 
 def pack(*, unix_ms: int, counter: int = 0) -> int:
-    """Pack Unix milliseconds and a counter into one clock value; raise ClockError outside 53 bits."""
+    """Pack Unix milliseconds and a counter into a clock value; ClockError outside 53 bits."""
     h = ((unix_ms - EPOCH_UNIX_MS) << COUNTER_BITS) + counter
     if not 0 <= h <= CLOCK_MAX:
         raise ClockError(f"clock value out of range: {unix_ms} ms")
@@ -93,9 +93,9 @@ def effective(*, h: int, skew: int, previous: int, now_unix_ms: int, seen: int =
     """Rebase one device stamp at ingest: bounded (C2) and monotone per device (C3).
 
     `previous` is the effective value of the device's mutation before this one (0 for the first);
-    `seen` the largest clock value its author says it had read: the result is larger, so that an edit
-    of what was seen wins, unless the claim lies beyond the bound. Order wins over the bound when both
-    cannot hold, and then by single counter steps only.
+    `seen` the largest clock value its author says it had read: the result is larger, so that an
+    edit of what was seen wins, unless the claim lies beyond the bound. Order wins over the bound
+    when both cannot hold, and then by single counter steps only.
     """
     ceiling = saturated(now_unix_ms) + (SKEW_TOLERANCE_MS << COUNTER_BITS)
     after_seen = seen + 1 if seen < ceiling else 0

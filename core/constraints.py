@@ -1,7 +1,7 @@
 """Constraints over more than one row, checked by the primary at ingest.
 
-They are not safe under merge (Bailis et al. 2014, "Coordination avoidance"), so only the primary can
-keep them; a device that breaks one offline receives a typed compensation in its receipt.
+They are not safe under merge (Bailis et al. 2014, "Coordination avoidance"), so only the primary
+can keep them; a device that breaks one offline receives a typed compensation in its receipt.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Literal
 class Unique:
     """No two living rows of the collection share these fields' values (within a space, or at all).
 
-    Only registers can be unique, and rows in which one of the fields was never written do not count.
+    Only registers can be unique; rows in which one of the fields was never written do not count.
     """
 
     fields: tuple[str, ...]

@@ -2,7 +2,8 @@
 
 Escrow (O'Neil 1986) as a CRDT: Balegas et al. 2015, "Extending eventually consistent cloud
 databases for enforcing numeric invariants". A device spends only rights the primary granted it;
-what nobody holds is the free pool. Payload: {"add": q}, {"use": q} or {"lease": q}. State: [[n,
+what nobody holds is the free pool. Payload: {"add": q}, {"use": q} or {"lease": q}; the primary
+alone also writes {"reclaim": 1}, which takes unspent rights of ended leases back. State: [[n,
 added, granted, used, until], ...] sorted by n; `until` is the end of n's lease in Unix
 milliseconds (0: none).
 
@@ -19,7 +20,7 @@ from core import values
 from core.clock import unix_ms
 from core.crdt.field import Field
 from core.errors import DeclarationError, FieldError, Refusal
-from core.ids import INTEGER_MAX
+from core.ids import INTEGER_MAX, PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,7 @@ LEASE_MS: Final = 7 * 24 * 3_600_000
 """A week: longer than most people leave a phone offline, short enough to free a dead phone's."""
 
 LEASE_MS_MAX: Final = 366 * 24 * 3_600_000
-_KEYS = frozenset({"add", "use", "lease"})
+_KEYS = frozenset({"add", "use", "lease", "reclaim"})
 
 
 class BoundedCounter(Field[int]):
@@ -69,6 +70,10 @@ class BoundedCounter(Field[int]):
             if sum(entry[1] for entry in before or ()) + payload["add"] > INTEGER_MAX:
                 raise Refusal("out-of-range", "The stock would leave its 53 bits.")
             return self.delta(payload, at)
+        if "reclaim" in payload:
+            if at.n != PRIMARY:
+                raise Refusal("forbidden", "Only the primary takes leases back.")
+            return self.reclaim(before, unix_ms(at.h))
         pool = self.pool(before)
         if "lease" in payload:
             if pool <= 0:

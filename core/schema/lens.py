@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import DeclarationError
+from core.errors import DeclarationError, FieldError
 
 Convert = Callable[[Any], Any]
 
@@ -35,11 +35,13 @@ class Lens:
 
     def raise_payloads(self, payloads: Mapping[str, Any]) -> dict[str, Any]:
         """Translate a change's field payloads (or bases) one version up."""
-        renamed = {self.renamed.get(name, name): value for name, value in payloads.items()}
-        return {
-            name: self.up[name](value) if name in self.up else value
-            for name, value in renamed.items()
-        }
+        raised: dict[str, Any] = {}
+        for old_name, payload in payloads.items():
+            name = self.renamed.get(old_name, old_name)
+            if name in raised:
+                raise FieldError("field-repeated", f"{name!r} is written under two names at once")
+            raised[name] = _converted(self.up[name], payload) if name in self.up else payload
+        return raised
 
     def raise_names(self, versions: Mapping[str, int]) -> dict[str, int]:
         """Translate the field names of base versions one version up."""
@@ -54,3 +56,11 @@ class Lens:
             )
             for name, state in states.items()
         }
+
+
+def _converted(convert: Convert, payload: Any) -> Any:  # noqa: ANN401  (a register's payload)
+    """Convert a payload's value; a custom field's payload holds the base it was made from too."""
+    if isinstance(payload, dict) and payload.keys() == {"base", "value"}:  # pyright: ignore[reportUnknownMemberType]
+        base, value = payload["base"], payload["value"]  # pyright: ignore[reportUnknownVariableType]
+        return {"base": None if base is None else convert(base), "value": convert(value)}
+    return convert(payload)

@@ -78,6 +78,12 @@ class RowStore(Protocol):
         """Return every row of one collection in one space (repairs choose their buckets)."""
         ...
 
+    def ended_leases(
+        self, collection: str, field: str, *, now_ms: int, limit: int
+    ) -> list[tuple[str, str]]:
+        """Return (id, space) of rows in which a bounded counter has unspent, ended leases."""
+        ...
+
     def search(self, query: RowQuery) -> list[RowState]:
         """Answer a REST read."""
         ...

@@ -134,6 +134,21 @@ class SqlRows:
         )
         return [_feed_row(table, row) for row in rows]
 
+    def ended_leases(
+        self, collection: str, field: str, *, now_ms: int, limit: int
+    ) -> list[tuple[str, str]]:
+        """Return (id, space) of rows in which a bounded counter has unspent, ended leases.
+
+        Reads every row that has stock: run it rarely, and outside the writer.
+        """
+        rows = self._sql.all(
+            f"SELECT t.id, t.space FROM {self._tables[collection].name} AS t "
+            f'WHERE t."{field}" IS NOT NULL AND EXISTS (SELECT 1 FROM json_each(t."{field}") AS e '
+            "WHERE e.value->>4 BETWEEN 1 AND ? AND e.value->>2 > e.value->>3) LIMIT ?",
+            (now_ms, limit),
+        )
+        return [(row[0], row[1]) for row in rows]
+
     def search(self, query: RowQuery) -> list[RowState]:
         """Answer a REST read."""
         table = self._tables[query.collection]

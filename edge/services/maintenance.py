@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,13 +16,15 @@ import structlog
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from edge.ports.stores import Database, Unit
 
 DEVICE_LEASE_MS: Final = 90 * 24 * 3_600 * 1_000
 """A phone may stay away for a season before it has to read everything again."""
 INTERVAL_S: Final = 30.0
+ROUNDS_PER_RECLAIM: Final = 20
+"""Ended leases are looked for every ten minutes: that reads all rows with stock."""
 COLLECTED_ROWS_MAX: Final = 10_000
 RECEIPTS_KEPT: Final = 50_000
 """Mutations per device whose receipts are kept: far more than a phone has in doubt."""
@@ -38,11 +41,13 @@ class Maintenance:
         database: Database,
         *,
         now_ms: Callable[[], int],
+        reclaim_leases: Callable[[], Awaitable[int]],
         lease_ms: int = DEVICE_LEASE_MS,
     ) -> None:
         self._database = database
         self._now_ms = now_ms
         self._lease_ms = lease_ms
+        self._reclaim_leases = reclaim_leases
         self._acknowledged: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -81,9 +86,11 @@ class Maintenance:
         return dropped
 
     async def _work(self) -> None:
-        while True:
+        for round_number in count(1):
             await asyncio.sleep(INTERVAL_S)
             try:
                 await self.run_once()
+                if round_number % ROUNDS_PER_RECLAIM == 0:
+                    await self._reclaim_leases()
             except EdgeError as error:
                 _log.warning("maintenance-postponed", reason=error.message)

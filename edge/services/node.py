@@ -9,6 +9,7 @@ from edge.errors import InvalidQuery, UnknownTenant
 from edge.services.devices import Devices
 from edge.services.history import Conflicts, Receipts
 from edge.services.ingest.service import Ingest
+from edge.services.leases import Leases
 from edge.services.live import Live
 from edge.services.maintenance import Maintenance
 from edge.services.members import Members
@@ -42,9 +43,10 @@ class Tenant:
         self.database = database
         self.sequence = 0
         self._on_commit = on_commit
-        self.maintenance = Maintenance(database, now_ms=now_ms)
         self.live = Live(app, database)
         self.ingest = Ingest(app, database, now_ms=now_ms, on_commit=self._committed)
+        self.leases = Leases(app, database, self.ingest, now_ms=now_ms)
+        self.maintenance = Maintenance(database, now_ms=now_ms, reclaim_leases=self.leases.reclaim)
         self.devices = Devices(app, database, now_ms=now_ms)
         self.pulls = Pulls(app, database, acknowledge=self.maintenance.acknowledge)
         self.rows = RowReads(app, database)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edge.settings import Settings
 
 BACKLOG: Final = 2_048
+COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 KEEP_ALIVE_S: Final = 75
 """Longer than the 60 s after which load balancers drop idle connections on their side."""
 TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", 18)
@@ -44,8 +46,21 @@ def drained(_number: int, _frame: object) -> None:
     """Let the process end by itself: uvicorn raises the signal again once it has drained."""
 
 
+def calm_collector() -> None:
+    """Let the garbage collector look at fewer objects, less often.
+
+    A commit of 10,000 mutations makes hundreds of thousands of short-lived objects without cycles;
+    with the default thresholds the collector took half of the writer's time (bench/push_merge.py:
+    9,200 against 22,800 changes/s). What exists at start never goes away and is not looked at.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
 def make_server(application: Any, settings: Settings) -> Any:  # noqa: ANN401  (uvicorn loads late)
     """Configure uvicorn (docs/adr/0001-asgi-server.md says why and how it compares)."""
+    calm_collector()
     import uvicorn  # noqa: PLC0415  (30 ms that only serving needs)
 
     from edge.workers.serve_http import BoundedHttpProtocol  # noqa: PLC0415

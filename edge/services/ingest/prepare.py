@@ -87,8 +87,7 @@ class Preparer:
         operation = _OPERATIONS[change.op]
         payloads, base = change.fields, change.base
         if schema_version < self._app.version:
-            for lens in self._app.lenses_from(change.collection, schema_version):
-                payloads, base = lens.raise_payloads(payloads), lens.raise_names(base)
+            payloads, base = self._raised(change, schema_version)
         if operation is Operation.INSERT:
             if not is_id(change.space):
                 raise _Malformed("bad-space", f"not a space id: {change.space!r:.80}")
@@ -105,6 +104,20 @@ class Preparer:
             change.seen,
             known,
         )
+
+    def _raised(
+        self, change: WireChange, schema_version: int
+    ) -> tuple[dict[str, Any], dict[str, int]]:
+        """Translate an older app's payloads and bases to the present schema."""
+        payloads, base = change.fields, change.base
+        try:
+            for lens in self._app.lenses_from(change.collection, schema_version):
+                payloads, base = lens.raise_payloads(payloads), lens.raise_names(base)
+        except FieldError as error:
+            raise _Malformed(error.code, error.message) from error
+        except Exception as error:
+            raise _Malformed("lens-failed", f"A lens raised {type(error).__name__}.") from error
+        return payloads, base
 
 
 def _parsed(known: Mapping[str, Field[Any]], payloads: Mapping[str, Any]) -> dict[str, Any]:
