@@ -210,7 +210,7 @@ class GroupCommit:
 
     def _run_alone(self, item: Item) -> None:
         """Judge and merge one mutation under a savepoint; reject it if the database refuses it."""
-        mark = self._ledger.last_sequence
+        mark = self._ledger.mark()
         try:
             self._unit.nested(lambda: self._run_wave([item]))
         except ConstraintViolated:

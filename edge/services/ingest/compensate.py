@@ -252,6 +252,11 @@ class _Overlay:
 
 def _check_reference(delta: RowDelta, reference: Reference, rows: _Overlay) -> Reject | None:
     state = delta.fields.get(reference.field)
+    if state is None and delta.alive is not None and delta.alive[2]:
+        row = rows.get(delta.collection, delta.row)
+        if row is not None and row.is_alive:
+            # It may have been dead while its target was deleted.
+            state = row.fields.get(reference.field)
     if state is None or state[2] is None or state[2] == "":
         return None
     target = rows.get(reference.collection, state[2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from core.judge import RowKey
 from edge.ports.records import (
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from edge.services.ingest.outcomes import Item
 
 
+class Mark(NamedTuple):
+    """Where a ledger stood: its next sequence and the lengths of its logs."""
+
+    next_sequence: int
+    conflicts: int
+    primary_changes: int
+
+
 class Ledger:
     """Collects during the waves, writes once at the end."""
 
@@ -34,6 +42,8 @@ class Ledger:
         self._first = first_sequence
         self._befores: dict[RowKey, RowState | None] = {}
         self._afters: dict[RowKey, RowState] = {}
+        self._undo: list[tuple[RowKey, RowState | None]] = []
+        """How rows stood before each merge since the last mark."""
         self.conflicts: list[ConflictRecord] = []
         self.primary_changes: list[PrimaryChangeRecord] = []
 
@@ -47,9 +57,22 @@ class Ledger:
         """How many row writes this commit has made."""
         return self._next - self._first
 
-    def rewind(self, last_sequence: int) -> None:
-        """Give back sequences that a failed wave has taken: the sequence stays gap-free."""
-        self._next = last_sequence + 1
+    def mark(self) -> Mark:
+        """Remember where a wave that may fail begins."""
+        self._undo = []
+        return Mark(self._next, len(self.conflicts), len(self.primary_changes))
+
+    def rewind(self, mark: Mark) -> None:
+        """Forget what a failed wave has done since its mark: the sequence stays gap-free."""
+        self._next = mark.next_sequence
+        del self.conflicts[mark.conflicts :]
+        del self.primary_changes[mark.primary_changes :]
+        for key, after in reversed(self._undo):
+            if after is None:
+                self._afters.pop(key, None)
+            else:
+                self._afters[key] = after
+        self._undo = []
 
     def next_sequence(self) -> int:
         """Take the next sequence, for one row write."""
@@ -67,7 +90,9 @@ class Ledger:
             if key not in self._befores:
                 self._befores[key] = befores.get(key)
         for collection, state in self._unit.rows.merge(writes):
-            self._afters[(collection, state.id)] = state
+            key = (collection, state.id)
+            self._undo.append((key, self._afters.get(key)))
+            self._afters[key] = state
 
     def merge_own(
         self, writes: Sequence[tuple[RowDelta, int]], befores: Mapping[RowKey, RowState]

@@ -102,8 +102,8 @@ def answer(
     for item in items:
         if item.is_plainly_merged:
             if first == 0:
-                first = item.counter
-            last, at = item.counter, item.sequence
+                first, at = item.counter, 0
+            last, at = item.counter, max(at, item.sequence)
             continue
         if first:
             runs.append((first, last, at))

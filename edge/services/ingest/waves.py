@@ -41,6 +41,11 @@ class Scheduler(Generic[M]):
     def __init__(self, app: App) -> None:
         self._app = app
         self._constrained = constrained_collections(app)
+        self._referred = {
+            reference.collection
+            for declared in app.collections.values()
+            for reference in declared.references
+        }
 
     def waves(self, mutations: Iterable[M]) -> list[list[M]]:
         """Return the waves, in order."""
@@ -74,6 +79,8 @@ class Scheduler(Generic[M]):
         for change in mutation.changes:
             declared = self._app.collections[change.collection]
             keys.append((change.collection, change.row))
+            if change.operation is Operation.DELETE and change.collection in self._referred:
+                return None  # Who refers to the row, and to those rows, is not told by the change.
             for reference in declared.references:
                 target = change.fields.get(reference.field)
                 if isinstance(target, str):
