@@ -389,9 +389,7 @@ def restore(collection: str, row: str, *, seen: int = 0) -> WireChange:
 def outcomes(answer: Pushed) -> dict[int, str]:
     """Counter to outcome, for every mutation the answer speaks of."""
     found = {
-        counter: "merged"
-        for first, last, _ in answer.merged
-        for counter in range(first, last + 1)
+        counter: "merged" for first, last, _ in answer.merged for counter in range(first, last + 1)
     }
     for receipt in answer.receipts:
         assert receipt.counter not in found

@@ -142,7 +142,9 @@ class Replica:
             assert part.space in self.roles, "a row of a foreign space"
             for collection, rows in part.collections.items():
                 assert rows.sequences == sorted(rows.sequences)
-                for index, (sequence, row) in enumerate(zip(rows.sequences, rows.rows, strict=True)):
+                for index, (sequence, row) in enumerate(
+                    zip(rows.sequences, rows.rows, strict=True)
+                ):
                     row_id, alive, fields = decode_row(row)
                     key = (collection, row_id)
                     self.rows_received += 1

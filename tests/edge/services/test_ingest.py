@@ -224,7 +224,9 @@ async def test_group_commit_equals_one_by_one(tmp_path):
             devices = [await node.device(f"p{n}") for n in range(6)]
             pushes = [
                 [
-                    device.mutation(insert("item", f"shared-{n % 2}", title=f"{device.number}-{n}")),
+                    device.mutation(
+                        insert("item", f"shared-{n % 2}", title=f"{device.number}-{n}")
+                    ),
                     device.mutation(insert("folder", f"f{device.number}-{n}", name=f"name {n}")),
                     device.mutation(
                         edit("item", f"shared-{n % 2}", visits={"add": 1}, stock={"use": 1})
