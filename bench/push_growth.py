@@ -1,0 +1,136 @@
+"""Push-growth: what a push of 1,000 costs while ever more rows are stored beside it.
+
+Three nodes with small, medium and large databases take the same pushes in turn, so that whatever
+else the machine does meets all of them alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+from contextlib import ExitStack
+from itertools import islice
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench.figure import Figure
+from bench.limits import first_versions, seconds_to_upsert
+from bench.load import Load, run_load
+from bench.node_process import (
+    NodeProcess,
+    add_members,
+    add_rows,
+    data_folder,
+    database_of,
+    now_ms,
+    services,
+)
+from bench.phones import outcomes, push_requests, require_all_merged
+from bench.todo_rows import SPACE, Device, todo_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bench.todo_rows import Edit
+
+ROWS_PER_SPACE = 10_000
+"""A household does not grow with the node: the phone edits the rows it holds."""
+
+
+def measure(*, quick: bool) -> list[Figure]:
+    sizes = (200, 400, 800) if quick else (10_000, 100_000, 1_000_000)
+    pushes, per_push = (2, 50) if quick else (15, 1_000)
+    with data_folder() as folder, ExitStack() as stack:
+        _fill(folder, sizes)
+        nodes = [stack.enter_context(NodeProcess(folder / str(size))) for size in sizes]
+        phones = [_Phone(node) for node in nodes]
+        figures: list[Figure] = []
+        for name, make in (("edits", _Phone.edits), ("inserts", _Phone.inserts)):
+            costs = _costs(phones, make, pushes=pushes, per_push=per_push)
+            figures += _figures(f"push_growth.{name}", sizes, costs, is_required=name == "edits")
+        raw = [phone.raw_ms(folder / f"raw-{i}.sqlite") for i, phone in enumerate(phones)]
+        figures += _figures("push_growth.raw", sizes, raw, is_required=False)
+    return figures
+
+
+class _Phone:
+    """One phone of one node; `seen` holds the rows of its own space."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self.node = node
+        self.database = database_of(node.data)
+        seen = dict(islice(first_versions(self.database).items(), ROWS_PER_SPACE))
+        self.device = Device(node.hello("person-0").device, node.token("person-0"), seen)
+        self.pushed: list[list[Edit]] = []
+        self._draw = random.Random(11)
+        self._rows = list(seen)
+        self._next = 10_000_000
+
+    def edits(self, count: int) -> list[bytes]:
+        """Edit `count` different rows."""
+        now = now_ms()
+        chosen = self._draw.sample(self._rows, min(count, len(self._rows)))
+        both = [self.device.edit(row, self._draw, now_ms=now) for row in chosen]
+        self.pushed.append([edit for edit, _ in both])
+        return [mutation for _, mutation in both]
+
+    def inserts(self, count: int) -> list[bytes]:
+        """Insert `count` new rows."""
+        rows, now = todo_rows(count, first=self._next), now_ms()
+        self._next += count
+        return [self.device.insert(row, now_ms=now) for row in rows]
+
+    def raw_ms(self, path: Path) -> float:
+        """Return what a transaction of the same edits costs SQLite beside as many rows."""
+        return seconds_to_upsert(path, self.database, self.pushed) / len(self.pushed) * 1_000
+
+
+def _fill(folder: Path, sizes: tuple[int, ...]) -> None:
+    """Fill the smallest database, and every larger one from a copy of the one before."""
+
+    async def fill(data: Path, first: int, size: int) -> None:
+        async with services(data) as tenant:
+            await add_members(tenant, ["person-0"], space=SPACE)
+            rows = todo_rows(size - first, first=first, rows_per_space=ROWS_PER_SPACE)
+            await add_rows(tenant, rows)
+
+    first = 0
+    for index, size in enumerate(sizes):
+        if index:
+            shutil.copytree(folder / str(sizes[index - 1]), folder / str(size))
+        asyncio.run(fill(folder / str(size), first, size))
+        first = size
+
+
+def _costs(
+    phones: list[_Phone], make: Callable[[_Phone, int], list[bytes]], *, pushes: int, per_push: int
+) -> list[float]:
+    """Return the median milliseconds of a push for each phone; the first push warms up."""
+    latencies_ms: list[list[float]] = [[] for _ in phones]
+    for turn in range(pushes + 1):
+        for phone, measured in zip(phones, latencies_ms, strict=True):
+            mutations = make(phone, per_push)
+            lanes = [push_requests(phone.device, mutations, per_push=per_push)]
+            loaded = run_load(Load(phone.node.port, lanes, keeps_bodies=True))
+            require_all_merged(outcomes(loaded.bodies), len(mutations))
+            if turn:
+                measured.append(loaded.latencies_s[0] * 1_000)
+    return [median(measured) for measured in latencies_ms]
+
+
+def _figures(
+    name: str, sizes: tuple[int, ...], costs_ms: list[float], *, is_required: bool
+) -> list[Figure]:
+    beside = [
+        Figure(name=f"{name}.beside_{size}", value=cost, unit="ms")
+        for size, cost in zip(sizes, costs_ms, strict=True)
+    ]
+    growth = Figure(
+        name=name,
+        value=costs_ms[-1] / costs_ms[0],
+        unit="times",
+        at_most=1.3 if is_required else None,
+    )
+    return [growth, *beside]
