@@ -49,6 +49,9 @@ class LostWrite:
     """Whether the judged mutation is the one that lost."""
 
 
+_NO_STATES: dict[str, Any] = {}
+
+
 class Verdict:
     """What became of one mutation. `rejection` set: nothing else is.
 
@@ -81,7 +84,6 @@ class Judge:
     def judge(
         self,
         mutation: Mutation,
-        *,
         person: PersonId | None,
         role_in: Callable[[PersonId, str, str], str | None],
         befores: Mapping[RowKey, RowState],
@@ -131,22 +133,18 @@ class Judge:
         declared = self._app.collections[change.collection]
         if change.operation is Operation.INSERT:
             space = change.space
-            if before is not None and before.space != space:
-                return Reject("row-exists", "This id is taken by another row.")
         elif before is None:
             return Reject("row-missing", "There is no such row for you.")
         else:
             space = before.space
         if person is not None:
-            role = role_in(person, space, declared.space_kind)
-            denied = self._permit(declared, role, change.operation).denies(change.fields)
-            if denied is not None:
-                return Reject(denied.code, denied.message, denied.fields)
-            if self._app.rules[change.collection]:
-                actor = Actor(person, role, mutation.device, unix_ms(mutation.h))
-                rejection = self._ask_rules(declared, actor, before, change, verdict)
-                if rejection is not None:
-                    return rejection
+            rejection = self._ask(
+                declared, mutation, change, before, space, person, role_in, verdict
+            )
+            if rejection is not None:
+                return rejection
+        if before is not None and before.space != space:
+            return Reject("row-exists", "This id is taken by another row.")
         try:
             delta = _admit(declared, mutation, change, before, space, receive_h, verdict)
         except Refusal as refusal:
@@ -154,25 +152,34 @@ class Judge:
         verdict.deltas.append(delta)
         return None
 
-    def _permit(
-        self, declared: type[Collection], role: str | None, operation: Operation
-    ) -> _Permit:
-        key = (declared.collection_name, role, operation)
-        permit = self._permits.get(key)
-        if permit is None:
-            permit = self._permits[key] = _Permit(declared, role, operation)
-        return permit
-
-    def _ask_rules(
+    def _ask(  # noqa: PLR0917
         self,
         declared: type[Collection],
-        actor: Actor,
-        before: RowState | None,
+        mutation: Mutation,
         change: Change[Any],
+        before: RowState | None,
+        space: str,
+        person: PersonId,
+        role_in: Callable[[PersonId, str, str], str | None],
         verdict: Verdict,
     ) -> Reject | None:
-        view = declared(before or RowState(change.row, change.space))
-        for rule in self._app.rules[change.collection]:
+        """Ask the access policy, then the app's rules."""
+        role = role_in(person, space, declared.space_kind)
+        key = (change.collection, role, change.operation)
+        permit = self._permits.get(key)
+        if permit is None:
+            permit = self._permits[key] = _Permit(declared, role, change.operation)
+        denied = permit.denies(change.fields)
+        if denied is not None:
+            return Reject(denied.code, denied.message, denied.fields)
+        rules = self._app.rules[change.collection]
+        if not rules:
+            return None
+        if before is None or before.space != space:
+            before = RowState(change.row, change.space)
+        actor = Actor(person, role, mutation.device, unix_ms(mutation.h))
+        view = declared(before)
+        for rule in rules:
             try:
                 answer = rule(actor, view, change)
             except Exception as error:  # noqa: BLE001  (the app's code: its failure is a receipt)
@@ -228,7 +235,7 @@ def _admit(  # noqa: PLR0917  (hot path: no keyword calls)
 ) -> RowDelta:
     """Turn an allowed change into its delta, noting which writes lose; may raise Refusal."""
     at = Write(mutation.h, mutation.device, mutation.counter)
-    states = before.fields if before is not None else {}
+    states: Mapping[str, Any] = before.fields if before is not None else _NO_STATES
     deltas: dict[str, Any] = {}
     for name, payload in change.fields.items():
         spec = declared.fields[name]

@@ -185,23 +185,19 @@ class GroupCommit:
         receive_h = self._clock.tick(self._now_ms)
         writes: list[tuple[RowDelta, int]] = []
         own_writes: list[tuple[RowDelta, int]] = []
+        judge, role_in = self._judge.judge, self._role
         for item in wave:
             assert item.mutation is not None
-            verdict = self._judge.judge(
-                item.mutation,
-                person=item.person,
-                role_in=self._role,
-                befores=befores,
-                receive_h=receive_h,
-            )
-            own: list[RowDelta] = []
+            verdict = judge(item.mutation, item.person, role_in, befores, receive_h)
+            own: Sequence[RowDelta] = ()
             if verdict.rejection is None and self._compensator.needs_look(verdict):
                 own, verdict.rejection = self._compensator.apply(verdict, befores)
             item.verdict = verdict
             if verdict.rejection is None:
-                joined = _coalesced(self._app, verdict.deltas)
-                writes.extend((delta, self._ledger.next_sequence()) for delta in joined)
-                own_writes.extend((delta, self._ledger.next_sequence()) for delta in own)
+                for delta in _coalesced(self._app, verdict.deltas):
+                    writes.append((delta, self._ledger.next_sequence()))  # noqa: PERF401  (hot)
+                if own:
+                    own_writes.extend((delta, self._ledger.next_sequence()) for delta in own)
                 item.sequence = self._ledger.last_sequence
                 if own or verdict.lost:
                     self._log(item, verdict, own)
