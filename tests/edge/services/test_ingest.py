@@ -296,7 +296,7 @@ async def test_policies_decide(node):
         (eve, edit("item", "none", title="b"), "row-missing"),
         (ann, edit("item", "i1", secret="x"), "field-forbidden"),
         (ann, insert("salary", "s1", amount=1), "row-missing"),
-        (ann, insert("item", "i1", "south"), "row-exists"),
+        (ann, insert("item", "i1", "south"), "row-missing"),
         (ann, insert("desk", "d1"), "row-missing"),
     ]:
         receipt = await device.push(change)
