@@ -91,11 +91,11 @@ def stored_values(path: Path) -> list[tuple[object, ...]]:
         return connection.execute(f"SELECT id, {VALUES} FROM {TABLE.name} ORDER BY id").fetchall()
 
 
-def first_versions(path: Path) -> dict[str, int]:
-    """Return the clock value of each freshly inserted row, in order of the ids."""
+def first_versions(path: Path, *, space: str = SPACE) -> dict[str, int]:
+    """Return the clock value of each freshly inserted row of a space, in order of the ids."""
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-        query = f"SELECT id, alive__h FROM {TABLE.name} ORDER BY id"
-        return dict(connection.execute(query).fetchall())
+        query = f"SELECT id, alive__h FROM {TABLE.name} WHERE space = ? ORDER BY id"
+        return dict(connection.execute(query, (space,)).fetchall())
 
 
 def _upsert(name: str) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import random
 import shutil
 from contextlib import ExitStack
-from itertools import islice
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ from bench.node_process import (
     services,
 )
 from bench.phones import outcomes, push_requests, require_all_merged
-from bench.todo_rows import SPACE, Device, todo_rows
+from bench.todo_rows import EVERY_MS, SPACE, Device, todo_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
     from bench.todo_rows import Edit
 
 ROWS_PER_SPACE = 10_000
-"""A household does not grow with the node: the phone edits the rows it holds."""
+"""A household does not grow with the node: the phone edits the rows it holds. All households' rows
+are made in the same time, so the phone's lie scattered among all others in the tree."""
 
 
 def measure(*, quick: bool) -> list[Figure]:
@@ -61,7 +61,7 @@ class _Phone:
     def __init__(self, node: NodeProcess) -> None:
         self.node = node
         self.database = database_of(node.data)
-        seen = dict(islice(first_versions(self.database).items(), ROWS_PER_SPACE))
+        seen = first_versions(self.database, space=SPACE)
         self.device = Device(node.hello("person-0").device, node.token("person-0"), seen)
         self.pushed: list[list[Edit]] = []
         self._draw = random.Random(11)
@@ -93,7 +93,12 @@ def _fill(folder: Path, sizes: tuple[int, ...]) -> None:
     async def fill(data: Path, first: int, size: int) -> None:
         async with services(data) as tenant:
             await add_members(tenant, ["person-0"], space=SPACE)
-            rows = todo_rows(size - first, first=first, rows_per_space=ROWS_PER_SPACE)
+            rows = todo_rows(
+                size - first,
+                first=first,
+                rows_per_space=ROWS_PER_SPACE,
+                made_within_ms=EVERY_MS * ROWS_PER_SPACE,
+            )
             await add_rows(tenant, rows)
 
     first = 0

@@ -37,12 +37,12 @@ def _measured(folder: Path, name: str, *, quick: bool, are_rows_shared: bool) ->
     with NodeProcess(folder) as node:
         devices = introduced(node, DEVICES, seen)
         edits, mutations = edits_in_turn(devices, edits_count, are_rows_shared=are_rows_shared)
+        batches = [edits[first : first + per_push] for first in range(0, edits_count, per_push)]
+        limit_s = seconds_to_upsert(raw, database_of(folder), batches)
         lanes = [
             push_requests(device, own, per_push=per_push)
             for device, own in zip(devices, mutations, strict=True)
         ]
-        batches = [edits[first : first + per_push] for first in range(0, edits_count, per_push)]
-        limit_s = seconds_to_upsert(raw, database_of(folder), batches)
         loaded = run_load(Load(node.port, lanes, keeps_bodies=True))
     counted = outcomes(loaded.bodies)
     require_all_merged(counted, edits_count)

@@ -17,19 +17,19 @@ from bench.phones import (
 
 
 def measure(*, quick: bool) -> list[Figure]:
-    devices_count, edits_count = (8, 160) if quick else (64, 19_200)
+    devices_count, edits_count = (8, 160) if quick else (64, 12_800)
     limit_count = edits_count if quick else 5_000
     with data_folder() as folder:
         seen = prepare(folder, rows=200 if quick else 10_000, people=devices_count)
         with NodeProcess(folder) as node:
             devices = introduced(node, devices_count, seen)
             edits, mutations = edits_in_turn(devices, edits_count)
+            batches = [[edit] for edit in edits[:limit_count]]
+            limit_s = seconds_to_upsert(folder / "raw.sqlite", database_of(folder), batches)
             lanes = [
                 push_requests(device, own, per_push=1)
                 for device, own in zip(devices, mutations, strict=True)
             ]
-            batches = [[edit] for edit in edits[:limit_count]]
-            limit_s = seconds_to_upsert(folder / "raw.sqlite", database_of(folder), batches)
             loaded = run_load(Load(node.port, lanes, keeps_bodies=True))
     require_all_merged(outcomes(loaded.bodies), edits_count)
     return [

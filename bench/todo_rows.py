@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from core.clock import HybridClock
+from core.clock import HybridClock, saturated
 from core.ids import new_row_id
 from sync_protocol.codec import encode
 from sync_protocol.messages.push import Push, WireChange, WireMutation
@@ -21,6 +21,7 @@ SPACE = "household-0"
 FIELDS = ("title", "note", "priority", "done")
 FIRST_MS = 1_760_000_000_000
 """When the first row was made; ids carry their time."""
+EVERY_MS = 40
 _VERBS = ("Buy", "Call", "Fix", "Paint", "Clean", "Return", "Order", "Plan", "Water", "Book")
 _THINGS = ("milk", "the plumber", "the bike", "shelves", "the roof", "tickets", "plants", "dinner")
 _NOTES = ("", "before noon", "ask Eva first", "not urgent", "see the list on the fridge")
@@ -46,12 +47,24 @@ class Edit(NamedTuple):
     n: int
 
 
-def todo_rows(count: int, *, first: int = 0, rows_per_space: int | None = None) -> Iterator[Row]:
-    """Yield rows number `first` and following; all in SPACE unless `rows_per_space` is given."""
+def todo_rows(
+    count: int,
+    *,
+    first: int = 0,
+    rows_per_space: int | None = None,
+    made_within_ms: int | None = None,
+) -> Iterator[Row]:
+    """Yield rows number `first` and following; all in SPACE unless `rows_per_space` is given.
+
+    They are made one after the other, or at random moments within `made_within_ms`: then their ids
+    lie between those of rows made in the same time.
+    """
     for number in range(first, first + count):
         draw = random.Random(number)
         space = SPACE if rows_per_space is None else f"household-{number // rows_per_space}"
-        made_ms = FIRST_MS + 40 * number + draw.randrange(40)
+        made_ms = FIRST_MS + EVERY_MS * number + draw.randrange(EVERY_MS)
+        if made_within_ms is not None:
+            made_ms = FIRST_MS + draw.randrange(made_within_ms)
         row_id = new_row_id(now_ms=made_ms, entropy=draw.randbytes(10))
         fields = {name: field_value(name, draw) for name in FIELDS}
         yield Row(row_id, space, fields, made_ms)
@@ -96,11 +109,11 @@ class Device:
         return self._mutation(change, self.clock.tick(now_ms))
 
     def push(self, mutations: Sequence[bytes], *, now_ms: int) -> bytes:
-        """Return the body of one push."""
+        """Return the body of one push that is sent at about `now_ms`."""
         return encode(
             Push(
                 device=self.n,
-                clock=self.clock.tick(now_ms),
+                clock=saturated(now_ms),
                 schema_version=1,
                 mutations=[msgspec.Raw(mutation) for mutation in mutations],
             )
