@@ -47,11 +47,13 @@ def measure(*, quick: bool) -> list[Figure]:
         nodes = [stack.enter_context(NodeProcess(folder / str(size))) for size in sizes]
         phones = [_Phone(node) for node in nodes]
         figures: list[Figure] = []
-        for name, make in (("edits", _Phone.edits), ("inserts", _Phone.inserts)):
+        for name, make in (("inserts", _Phone.inserts), ("recent", _Phone.recent_edits)):
             costs = _costs(phones, make, pushes=pushes, per_push=per_push)
-            figures += _figures(f"push_growth.{name}", sizes, costs, is_required=name == "edits")
+            figures += _figures(f"push_growth.{name}", sizes, costs)
+        costs = _costs(phones, _Phone.edits, pushes=pushes, per_push=per_push)
         raw = [phone.raw_ms(folder / f"raw-{i}.sqlite") for i, phone in enumerate(phones)]
-        figures += _figures("push_growth.raw", sizes, raw, is_required=False)
+        figures += _figures("push_growth.raw", sizes, raw)
+        figures += _figures("push_growth.edits", sizes, costs, limits_ms=raw, at_most=1.3)
     return figures
 
 
@@ -66,20 +68,29 @@ class _Phone:
         self.pushed: list[list[Edit]] = []
         self._draw = random.Random(11)
         self._rows = list(seen)
+        self._inserted: list[str] = []
         self._next = 10_000_000
 
     def edits(self, count: int) -> list[bytes]:
-        """Edit `count` different rows."""
-        now = now_ms()
-        chosen = self._draw.sample(self._rows, min(count, len(self._rows)))
-        both = [self.device.edit(row, self._draw, now_ms=now) for row in chosen]
+        """Edit `count` different rows of those stored at first, scattered among all others."""
+        both = self._edited(self._rows, count)
         self.pushed.append([edit for edit, _ in both])
         return [mutation for _, mutation in both]
 
+    def recent_edits(self, count: int) -> list[bytes]:
+        """Edit `count` different rows of those inserted lately."""
+        return [mutation for _, mutation in self._edited(self._inserted, count)]
+
+    def _edited(self, rows: list[str], count: int) -> list[tuple[Edit, bytes]]:
+        now = now_ms()
+        chosen = self._draw.sample(rows, min(count, len(rows)))
+        return [self.device.edit(row, self._draw, now_ms=now) for row in chosen]
+
     def inserts(self, count: int) -> list[bytes]:
         """Insert `count` new rows."""
-        rows, now = todo_rows(count, first=self._next), now_ms()
+        rows, now = list(todo_rows(count, first=self._next)), now_ms()
         self._next += count
+        self._inserted += [row.id for row in rows]
         return [self.device.insert(row, now_ms=now) for row in rows]
 
     def raw_ms(self, path: Path) -> float:
@@ -126,16 +137,27 @@ def _costs(
 
 
 def _figures(
-    name: str, sizes: tuple[int, ...], costs_ms: list[float], *, is_required: bool
+    name: str,
+    sizes: tuple[int, ...],
+    costs_ms: list[float],
+    *,
+    limits_ms: list[float] | None = None,
+    at_most: float | None = None,
 ) -> list[Figure]:
     beside = [
-        Figure(name=f"{name}.beside_{size}", value=cost, unit="ms")
-        for size, cost in zip(sizes, costs_ms, strict=True)
+        Figure(
+            name=f"{name}.beside_{size}",
+            value=cost,
+            unit="ms",
+            limit=None if limits_ms is None else limits_ms[index],
+        )
+        for index, (size, cost) in enumerate(zip(sizes, costs_ms, strict=True))
     ]
     growth = Figure(
         name=name,
         value=costs_ms[-1] / costs_ms[0],
         unit="times",
-        at_most=1.3 if is_required else None,
+        limit=None if limits_ms is None else limits_ms[-1] / limits_ms[0],
+        at_most=at_most,
     )
     return [growth, *beside]

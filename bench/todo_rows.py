@@ -96,7 +96,7 @@ class Device:
         """Write one field of a row; return the edit and its mutation, encoded."""
         name = draw.choice(FIELDS)
         value, h = field_value(name, draw), self.clock.tick(now_ms)
-        base = self.own.get((row, name), self.seen[row])
+        base = self.own.get((row, name)) or self.seen[row]
         self.own[row, name] = h
         change = WireChange(collection=COLLECTION, id=row, fields={name: value}, base={name: base})
         return Edit(row, name, value, h, self.n), self._mutation(change, h)
@@ -106,7 +106,9 @@ class Device:
         change = WireChange(
             collection=COLLECTION, id=row.id, op="insert", space=row.space, fields=row.fields
         )
-        return self._mutation(change, self.clock.tick(now_ms))
+        h = self.clock.tick(now_ms)
+        self.own.update(((row.id, name), h) for name in row.fields)
+        return self._mutation(change, h)
 
     def push(self, mutations: Sequence[bytes], *, now_ms: int) -> bytes:
         """Return the body of one push that is sent at about `now_ms`."""
