@@ -88,10 +88,10 @@ class Rounds:
         return self._verified(rows, {} if page.checkpoint is None else page.checkpoint.digests)
 
     def poke(self, poke: Poke) -> Applied:
-        """Apply the rows of a poke that goes on exactly where the cursor stands."""
+        """Apply the rows of a poke that begins at or before the cursor and ends after it."""
         cursor = self._meta.cursor
         assert cursor is not None
-        assert cursor.sequence == poke.since
+        assert poke.since <= cursor.sequence < poke.sequence
         self.unstage()
         rows = self._apply_spaces(poke.spaces)
         self._queue.settle(poke.merged_through)
