@@ -131,7 +131,9 @@ class Table:
     @staticmethod
     def shape(delta: RowDelta) -> Shape:
         """Return what a delta writes."""
-        return (delta.alive is not None, tuple(sorted(delta.fields)))
+        fields = delta.fields
+        names = tuple(fields) if len(fields) == 1 else tuple(sorted(fields))
+        return (delta.alive is not None, names)
 
     def parameters(self, delta: RowDelta, sequence: int) -> list[Any]:
         """Return the merge statement's column values for one delta, in statement order."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.changes import Mutation
 from core.clock import HybridClock, effective, measured_skew
-from core.ids import PRIMARY, MutationCounter
+from core.ids import PRIMARY, DeviceNumber, MutationCounter
 from core.judge import Verdict
 from core.row import RowDelta
 from core.rules import Reject
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from core.schema.app import App
     from edge.ports.records import DeviceRecord
     from edge.ports.stores import Unit
+    from edge.services.ingest.ledger import RowDigests
     from edge.services.ingest.prepared import PreparedMutation, PreparedPush
     from edge.services.ingest.waves import Scheduler
     from sync_protocol.messages.pushed import Pushed
@@ -53,6 +54,7 @@ class CommitResult:
     sequence: int
     mutations: int
     row_writes: int
+    digests: RowDigests
 
 
 @dataclass(slots=True)
@@ -69,7 +71,14 @@ class GroupCommit:
     """Runs one group inside a unit of work; made anew for each commit."""
 
     def __init__(
-        self, app: App, judge: Judge, scheduler: Scheduler[Item], unit: Unit, now_ms: int
+        self,
+        app: App,
+        judge: Judge,
+        scheduler: Scheduler[Item],
+        unit: Unit,
+        *,
+        now_ms: int,
+        digests: RowDigests,
     ) -> None:
         self._app = app
         self._judge = judge
@@ -77,7 +86,7 @@ class GroupCommit:
         self._unit = unit
         self._now_ms = now_ms
         self._clock = HybridClock(unit.meta.get("clock"))
-        self._ledger = Ledger(unit, first_sequence=unit.meta.get("sequence") + 1)
+        self._ledger = Ledger(unit, last_sequence=unit.meta.get("sequence"), digests=digests)
         self._compensator = Compensator(app, unit, self._tick)
         self._devices: dict[int, DeviceRecord] = {}
         self._roles: dict[tuple[str, str], MemberRecord | None] = {}
@@ -101,7 +110,11 @@ class GroupCommit:
         self._settle(items)
         answers = [self._answer(push) if isinstance(push, _Taken) else push for push in taken]
         return CommitResult(
-            answers, self._ledger.last_sequence, len(items), self._ledger.row_writes
+            answers,
+            self._ledger.last_sequence,
+            len(items),
+            self._ledger.row_writes,
+            self._ledger.digests,
         )
 
     def _take(self, push: PreparedPush) -> _Taken:
@@ -113,27 +126,23 @@ class GroupCommit:
         fresh = push.mutations
         if fresh and push.clock is not None:
             fresh = self._without_repeats(push, device, taken)
+        n = DeviceNumber(device.n)
         for mutation in fresh:
             counter = device.counter + 1
-            item = Item(device.n, push.person, counter, mutation)
+            item = Item(n, push.person, counter, mutation)
             if mutation.problem is None:
                 h = self._clock.tick(self._now_ms) if push.clock is None else mutation.h
-                device.effective = effective(
+                h = device.effective = effective(
                     h=h,
                     skew=skew,
                     previous=device.effective,
                     now_unix_ms=self._now_ms,
                     seen=mutation.seen,
                 )
-                self._clock.observe(device.effective)
-                item.mutation = Mutation(
-                    device.n,  # type: ignore[arg-type]
-                    MutationCounter(counter),
-                    device.effective,
-                    mutation.changes,
-                )
+                item.mutation = Mutation(n, MutationCounter(counter), h, mutation.changes)
             device.counter = counter
             taken.items.append(item)
+        self._clock.observe(device.effective)
         device.seen_ms = self._now_ms
         return taken
 
@@ -185,24 +194,27 @@ class GroupCommit:
         receive_h = self._clock.tick(self._now_ms)
         writes: list[tuple[RowDelta, int]] = []
         own_writes: list[tuple[RowDelta, int]] = []
-        judge, role_in = self._judge.judge, self._role
+        judge, role_in, ledger = self._judge.judge, self._role, self._ledger
+        looks = self._compensator.needs_look
         for item in wave:
             assert item.mutation is not None
             verdict = judge(item.mutation, item.person, role_in, befores, receive_h)
-            own: Sequence[RowDelta] = ()
-            if verdict.rejection is None and self._compensator.needs_look(verdict):
-                own, verdict.rejection = self._compensator.apply(verdict, befores)
             item.verdict = verdict
-            if verdict.rejection is None:
-                for delta in _coalesced(self._app, verdict.deltas):
-                    writes.append((delta, self._ledger.next_sequence()))  # noqa: PERF401  (hot)
-                if own:
-                    own_writes.extend((delta, self._ledger.next_sequence()) for delta in own)
-                item.sequence = self._ledger.last_sequence
-                if own or verdict.lost:
-                    self._log(item, verdict, own)
-        self._ledger.merge(writes, befores)
-        self._ledger.merge_own(own_writes, befores)
+            own: Sequence[RowDelta] = ()
+            if verdict.rejection is None and looks(verdict):
+                own, verdict.rejection = self._compensator.apply(verdict, befores)
+            if verdict.rejection is not None:
+                continue
+            for delta in _coalesced(self._app, verdict.deltas):
+                writes.append((delta, ledger.next_sequence()))  # noqa: PERF401  (hot)
+            if own:
+                own_writes.extend((delta, ledger.next_sequence()) for delta in own)
+            item.sequence = ledger.last_sequence
+            if own or verdict.lost:
+                self._log(item, verdict, own)
+        ledger.merge(writes, befores)
+        if own_writes:
+            ledger.merge_own(own_writes, befores)
 
     def _run_alone(self, item: Item) -> None:
         """Judge and merge one mutation under a savepoint; reject it if the database refuses it."""
@@ -221,7 +233,10 @@ class GroupCommit:
         for item in wave:
             assert item.mutation is not None
             for change in item.mutation.changes:
-                wanted.setdefault(change.collection, set()).add(change.row)
+                if change.collection in wanted:
+                    wanted[change.collection].add(change.row)
+                else:
+                    wanted[change.collection] = {change.row}
         return {
             (collection, row): state
             for collection, ids in wanted.items()

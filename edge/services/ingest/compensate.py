@@ -48,7 +48,10 @@ class Compensator:
         """Tell whether a verdict can concern anything but its own rows (the hot path says no)."""
         if verdict.derived:
             return True
-        return any(delta.collection in self._constrained for delta in verdict.deltas)
+        constrained = self._constrained
+        if not constrained:
+            return False
+        return any(delta.collection in constrained for delta in verdict.deltas)
 
     def apply(
         self, verdict: Verdict, befores: dict[RowKey, RowState]

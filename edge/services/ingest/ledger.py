@@ -25,10 +25,14 @@ if TYPE_CHECKING:
     from edge.services.ingest.outcomes import Item
 
 
-class Mark(NamedTuple):
-    """Where a ledger stood: its next sequence and the lengths of its logs."""
+RowDigests = dict[RowKey, tuple[int, int]]
+"""(sequence, digest) of living rows; a row's digest is a function of its id and sequence."""
 
-    next_sequence: int
+
+class Mark(NamedTuple):
+    """Where a ledger stood: its sequence and the lengths of its logs."""
+
+    last_sequence: int
     conflicts: int
     primary_changes: int
 
@@ -36,38 +40,37 @@ class Mark(NamedTuple):
 class Ledger:
     """Collects during the waves, writes once at the end."""
 
-    def __init__(self, unit: Unit, *, first_sequence: int) -> None:
+    def __init__(self, unit: Unit, *, last_sequence: int, digests: RowDigests) -> None:
         self._unit = unit
-        self._next = first_sequence
-        self._first = first_sequence
+        self._known_digests = digests
+        self._first = last_sequence + 1
+        self.last_sequence = last_sequence
+        """The tenant's sequence so far."""
+        self.digests: RowDigests = {}
+        """What this commit has computed; true once it is committed."""
         self._befores: dict[RowKey, RowState | None] = {}
         self._afters: dict[RowKey, RowState] = {}
-        self._undo: list[tuple[RowKey, RowState | None]] = []
-        """How rows stood before each merge since the last mark."""
+        self._undo: list[tuple[RowKey, RowState | None]] | None = None
+        """How rows stood before each merge since the last mark; None before the first mark."""
         self.conflicts: list[ConflictRecord] = []
         self.primary_changes: list[PrimaryChangeRecord] = []
 
     @property
-    def last_sequence(self) -> int:
-        """The tenant's sequence so far."""
-        return self._next - 1
-
-    @property
     def row_writes(self) -> int:
         """How many row writes this commit has made."""
-        return self._next - self._first
+        return self.last_sequence + 1 - self._first
 
     def mark(self) -> Mark:
         """Remember where a wave that may fail begins."""
         self._undo = []
-        return Mark(self._next, len(self.conflicts), len(self.primary_changes))
+        return Mark(self.last_sequence, len(self.conflicts), len(self.primary_changes))
 
     def rewind(self, mark: Mark) -> None:
         """Forget what a failed wave has done since its mark: the sequence stays gap-free."""
-        self._next = mark.next_sequence
+        self.last_sequence = mark.last_sequence
         del self.conflicts[mark.conflicts :]
         del self.primary_changes[mark.primary_changes :]
-        for key, after in reversed(self._undo):
+        for key, after in reversed(self._undo or []):
             if after is None:
                 self._afters.pop(key, None)
             else:
@@ -76,8 +79,8 @@ class Ledger:
 
     def next_sequence(self) -> int:
         """Take the next sequence, for one row write."""
-        self._next += 1
-        return self._next - 1
+        self.last_sequence += 1
+        return self.last_sequence
 
     def merge(
         self, writes: Sequence[tuple[RowDelta, int]], befores: Mapping[RowKey, RowState]
@@ -85,14 +88,17 @@ class Ledger:
         """Merge deltas of distinct rows, remembering how the rows stood before and after."""
         if not writes:
             return
+        known = self._befores
         for delta, _ in writes:
             key = (delta.collection, delta.row)
-            if key not in self._befores:
-                self._befores[key] = befores.get(key)
+            if key not in known:
+                known[key] = befores.get(key)
+        undo, afters = self._undo, self._afters
         for collection, state in self._unit.rows.merge(writes):
             key = (collection, state.id)
-            self._undo.append((key, self._afters.get(key)))
-            self._afters[key] = state
+            if undo is not None:
+                undo.append((key, afters.get(key)))
+            afters[key] = state
 
     def merge_own(
         self, writes: Sequence[tuple[RowDelta, int]], befores: Mapping[RowKey, RowState]
@@ -155,10 +161,17 @@ class Ledger:
             total = sums.setdefault((space, key[0], bucket_of(after.id)), [0, 0])
             before = self._befores[key]
             if before is not None and before.alive[2]:
-                total[0] -= row_digest(encode_row(before.id, before.alive, before.fields))
+                known = self._known_digests.get(key)
+                total[0] -= (
+                    known[1]
+                    if known is not None and known[0] == before.sequence
+                    else row_digest(encode_row(before.id, before.alive, before.fields))
+                )
                 total[1] -= 1
             if after.alive[2]:
-                total[0] += row_digest(encode_row(after.id, after.alive, after.fields))
+                digest = row_digest(encode_row(after.id, after.alive, after.fields))
+                self.digests[key] = (after.sequence, digest)
+                total[0] += digest
                 total[1] += 1
         self._unit.digests.add(
             BucketDelta(*bucket, digest=digest, rows=rows)

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from core.ids import PersonId
     from core.schema.app import App
     from edge.ports.stores import Database, Unit
+    from edge.services.ingest.ledger import RowDigests
     from edge.services.ingest.outcomes import Item
     from edge.services.session import DeviceSession
     from sync_protocol.messages.push import Push, WireChange, WireMutation
 
 GROUP_MUTATIONS_MAX: Final = 10_000
 """Mutations in one commit: about a quarter of a second of work, so nobody waits longer for it."""
+DIGESTS_KEPT_MAX: Final = 50_000
+"""Digests of recently written rows, about 14 MB: a second write costs one hash less."""
 QUEUE_MUTATIONS_MAX: Final = 50_000
 """Mutations waiting for the writer; beyond it pushes are told to come back."""
 
@@ -57,6 +60,7 @@ class Ingest:
         self.preparer = Preparer(app)
         self._queue: deque[tuple[PreparedPush, asyncio.Future[Pushed]]] = deque()
         self._queued_mutations = 0
+        self._digests: RowDigests = {}
         self._arrived = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -154,6 +158,9 @@ class Ingest:
             for _, answer in group:
                 _resolve(answer, error)
             return
+        if len(self._digests) + len(result.digests) > DIGESTS_KEPT_MAX:
+            self._digests.clear()
+        self._digests.update(result.digests)
         self._on_commit(result, monotonic() - started)
         for (_, answer), outcome in zip(group, result.answers, strict=True):
             _resolve(answer, outcome)
@@ -165,7 +172,14 @@ class Ingest:
             return await self._database.write(partial(self._commit, pushes, one_by_one=True))
 
     def _commit(self, pushes: list[PreparedPush], unit: Unit, *, one_by_one: bool) -> CommitResult:
-        work = GroupCommit(self._app, self._judge, self._scheduler, unit, self._now_ms())
+        work = GroupCommit(
+            self._app,
+            self._judge,
+            self._scheduler,
+            unit,
+            now_ms=self._now_ms(),
+            digests=self._digests,
+        )
         return work.run(pushes, one_by_one=one_by_one)
 
 

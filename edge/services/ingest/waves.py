@@ -65,7 +65,8 @@ class Scheduler(Generic[M]):
             else:
                 at = floor
                 for key in keys:
-                    at = max(at, wave_of.get(key, 0))
+                    wave = wave_of.get(key, 0)
+                    at = max(at, wave)
                 for key in keys:
                     wave_of[key] = at + 1
             if at == len(waves):
