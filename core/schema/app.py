@@ -19,20 +19,29 @@ R = TypeVar("R", bound="Rule")
 class App:
     """One app, served by `skerry serve MODULE`.
 
-    `version` is the schema version (1, 2, ...); `spaces` maps each kind of space to its roles.
+    `version` is the schema version (1, 2, ...); `spaces` maps each kind of space to its roles;
+    phones with a schema below `oldest_version` are told to update.
     """
 
-    def __init__(self, name: str, *, version: int, spaces: dict[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: int,
+        spaces: dict[str, Sequence[str]],
+        oldest_version: int = 1,
+    ) -> None:
         if not is_name(name):
             raise DeclarationError(f"{name!r} cannot name an app")
-        if version < 1:
-            raise DeclarationError("schema versions start at 1")
+        if not 1 <= oldest_version <= version:
+            raise DeclarationError("versions start at 1, and oldest_version is at most version")
         for words in ([kind, *roles] for kind, roles in spaces.items()):
             for word in words:
                 if not is_name(word):
                     raise DeclarationError(f"{word!r} cannot name a kind of space or a role")
         self.name = name
         self.version = version
+        self.oldest_version = oldest_version
         self.spaces = {kind: tuple(roles) for kind, roles in spaces.items()}
         self.collections: dict[str, type[Collection]] = {}
         self.rules: dict[str, list[Rule]] = {}

@@ -84,8 +84,8 @@ class Devices:
             raise WrongApp(f"This node serves {self._app.name!r}.")
         if schema_version > self._app.version:
             raise SchemaAhead(f"This node has schema version {self._app.version}.")
-        if schema_version < 1:
-            raise SchemaTooOld("Schema versions start at 1.")
+        if schema_version < self._app.oldest_version:
+            raise SchemaTooOld(f"This app takes schema version {self._app.oldest_version} and up.")
 
     @staticmethod
     def _find(person: str, installation: str, unit: Unit) -> DeviceRecord | None:

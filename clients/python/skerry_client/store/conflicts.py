@@ -22,7 +22,10 @@ _decode_sides = msgspec.msgpack.Decoder(tuple[Side, Side]).decode
 
 @dataclass(frozen=True, slots=True)
 class LostConflict:
-    """A field in which another device's concurrent write won over this phone's, or lost to it."""
+    """A field in which a write that had not seen this phone's won over it, when it was merged.
+
+    What is overtaken later is in the server's conflict log (GET /v1/conflicts).
+    """
 
     number: int
     counter: int
