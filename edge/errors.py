@@ -99,7 +99,7 @@ class SchemaAhead(EdgeError):
 
 
 class SchemaTooOld(EdgeError):
-    """The device's schema is older than the app takes any more: the phone's app is to be updated."""
+    """The device's schema is older than the app takes any more: the app is to be updated."""
 
     fault = FaultKind.SCHEMA_TOO_OLD
 
