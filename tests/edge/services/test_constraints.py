@@ -22,7 +22,10 @@ async def living(node, collection):
 async def test_unique_values_one_by_one(node):
     ann = await node.device("ann")
     assert await ann.push(insert("folder", "f1", name="a")) is None
-    assert code_of(await ann.push(insert("folder", "f2", name="a"))) == "not-unique"
+    receipt = await ann.push(insert("folder", "f2", name="a"))
+    assert code_of(receipt) == "not-unique"
+    assert receipt is not None
+    assert receipt.fields == ["name"], "the person is told which field"
     assert await ann.push(insert("folder", "f2", name="A")) is None, "case differs"
     assert code_of(await ann.push(edit("folder", "f2", name="a"))) == "not-unique"
     assert await ann.push(insert("folder", "f3")) is None, "never written does not count"

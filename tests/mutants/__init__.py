@@ -1,0 +1,1 @@
+"""Planted faults: `python -m tests.mutants` proves that the tests notice each of them."""
