@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -193,7 +194,10 @@ async def _read(phone: PhoneProcess, collection: str, row: str) -> Any:  # noqa:
 
 
 async def tell(console: Console, *, limit: int | None) -> bool:
-    """Run the demonstration in a folder of its own, within its time."""
+    """Run the demonstration in a folder of its own, within its time; SIGTERM ends it tidily."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="skerry-demo-") as folder:
         async with asyncio.timeout(SECONDS_MAX):
             return await Demo(console, limit=limit).run(Path(folder))
@@ -210,6 +214,8 @@ def main() -> None:
     except (EOFError, RuntimeError, TimeoutError, httpx.HTTPError) as trouble:
         console.print(f"[bold red]The demonstration broke off[/]: {trouble!r}")
         sys.exit(2)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.exit(130)
     if is_well:
         console.print("[bold green]All four replicas are equal.[/]")
     else:

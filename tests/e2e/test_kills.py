@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from skerry_client import Add, Skerry
 from tests.e2e.cut_wire import CutWire
 from tests.e2e.node_process import ROOT
@@ -14,7 +16,7 @@ from tests.e2e.phones import NORTH, phone_of, row_of, settle
 from tests.e2e.survey import Note, Site
 from tests.e2e.survey import app as survey
 
-NODE_KILLS = 12
+NODE_KILLS = [3, pytest.param(12, marks=pytest.mark.slow)]
 PHONE_KILLS = 8
 CUT_SECONDS_MAX = 15
 
@@ -27,7 +29,8 @@ async def write_some(phone, site, number, count):
             transaction.insert(Note, space=NORTH, id=f"{site}-{number}-{step}", text="x" * 50)
 
 
-async def test_a_node_killed_between_commit_and_answer_loses_and_repeats_nothing(node, tmp_path):
+@pytest.mark.parametrize("kills", NODE_KILLS)
+async def test_a_node_killed_between_commit_and_answer_repeats_nothing(node, tmp_path, kills):
     moments = random.Random(7)
     committed = 0
     made = {"ada": 0, "ben": 0}
@@ -37,7 +40,7 @@ async def test_a_node_killed_between_commit_and_answer_loses_and_repeats_nothing
         for person, phone in (("ada", ada), ("ben", ben)):
             phone.insert(Site, space=NORTH, id=person)
         await settle(ada, ben)
-        for kill in range(NODE_KILLS):
+        for kill in range(kills):
             for person, phone in (("ada", ada), ("ben", ben)):
                 count = moments.randrange(1, 40)
                 await write_some(phone, person, kill, count)
@@ -53,7 +56,7 @@ async def test_a_node_killed_between_commit_and_answer_loses_and_repeats_nothing
             if kill % 3 == 0:
                 await settle(ada, ben)
         await settle(ada, ben)
-        assert committed >= NODE_KILLS // 2
+        assert committed >= kills // 2
         fresh = phone_of(node, tmp_path, "ada", name="fresh")
         await settle(ada, ben, fresh)
         for person, count in made.items():
