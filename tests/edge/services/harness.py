@@ -60,9 +60,9 @@ class _RecordedRows:
         self._rows = rows
         self._notes = notes
 
-    def merge(self, writes: Any) -> Any:
+    def merge(self, writes: Any, *rest: Any) -> Any:
         self._notes.extend(writes)
-        return self._rows.merge(writes)
+        return self._rows.merge(writes, *rest)
 
     def collect(self, *, horizon: int, rows_max: int) -> int:
         self._notes.append(horizon)

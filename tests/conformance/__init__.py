@@ -1,0 +1,1 @@
+"""Acceptance suites that every implementation of a port passes."""

@@ -1,0 +1,1 @@
+"""Databases of earlier formats, and the scripts that made them."""
