@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from core.judge import RowKey
     from core.row import RowDelta, RowState
     from edge.ports.queries import RowQuery
     from edge.ports.records import (
@@ -46,10 +47,15 @@ class RowStore(Protocol):
         """Return the rows that exist, by id."""
         ...
 
-    def merge(self, writes: Sequence[tuple[RowDelta, int]]) -> list[tuple[str, RowState]]:
+    def merge(
+        self,
+        writes: Sequence[tuple[RowDelta, int]],
+        befores: Mapping[RowKey, RowState] | None = None,
+    ) -> list[tuple[str, RowState]]:
         """Merge deltas, each with its sequence; return (collection, row as it stands) for each.
 
-        No row may occur twice in one call.
+        `befores` holds those of the rows that exist, as they stand in this transaction. No row may
+        occur twice in one call.
         """
         ...
 

@@ -88,13 +88,16 @@ class Ledger:
         """Merge deltas of distinct rows, remembering how the rows stood before and after."""
         if not writes:
             return
-        known = self._befores
+        known, undo, afters = self._befores, self._undo, self._afters
+        present: dict[RowKey, RowState] = {}
         for delta, _ in writes:
             key = (delta.collection, delta.row)
+            before = afters.get(key) or befores.get(key)
+            if before is not None:
+                present[key] = before
             if key not in known:
-                known[key] = befores.get(key)
-        undo, afters = self._undo, self._afters
-        for collection, state in self._unit.rows.merge(writes):
+                known[key] = before
+        for collection, state in self._unit.rows.merge(writes, present):
             key = (collection, state.id)
             if undo is not None:
                 undo.append((key, afters.get(key)))
