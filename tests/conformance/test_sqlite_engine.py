@@ -53,7 +53,7 @@ class TestSqliteEngine(SqlEngineSuite):
         monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 50)
         engine = await opened(tmp_path)
         await engine.write(lambda sql: sql.run(MAKE))
-        with subprocess.Popen(
+        with subprocess.Popen(  # noqa: ASYNC220  (it holds a lock while this test runs)
             [sys.executable, "-c", HOLD, str(tmp_path / "main.db")],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         ) as holder:  # fmt: skip

@@ -1,4 +1,4 @@
-"""Histories for the SQL engine: deltas of many rows and fields, a real SQLite, and the reference fold.
+"""Histories for the SQL engine: deltas of many rows and fields, a real SQLite, the reference fold.
 
 Shared by tests/laws/test_sql_engine.py and by the mutants (tests/mutants), which must break it.
 """
@@ -58,7 +58,22 @@ HARD_FLOATS = [
 """Decimal forms of these are where parsers and printers of floats go wrong."""
 LONG_TEXTS = st.sampled_from(["", "a", "A", "é", "e\u0301", "\U0001f600", '"\\\n\u2028\x7f', "1"])
 JSON_VALUES = st.sampled_from(
-    [*HARD_FLOATS, 0, 1, -1, 2**53 - 1, "a", "A", "", "1", "é\U0001f600", True, False, [], [1, [2.5]]]
+    [
+        *HARD_FLOATS,
+        0,
+        1,
+        -1,
+        2**53 - 1,
+        "a",
+        "A",
+        "",
+        "1",
+        "é\U0001f600",
+        True,
+        False,
+        [],
+        [1, [2.5]],
+    ]
 ) | st.dictionaries(LONG_TEXTS, st.sampled_from([0, 1.5, "a", None]), max_size=2)
 
 

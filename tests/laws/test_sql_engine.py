@@ -1,8 +1,10 @@
-"""The merge in SQL equals the reference merge: values, stamps and canonical bytes (section 6, law 6).
+"""The merge in SQL equals the reference merge: values, stamps, canonical bytes (merge.md, law 6).
 
 Any delivery order, any duplication (where the type allows it), any cut into batches, many rows and
 fields, in memory and in files that are closed and opened anywhere, by JSON and by bound parameters.
 """
+
+# pyright: reportArgumentType=false
 
 import math
 from collections import Counter as Tally
@@ -18,7 +20,7 @@ from tests.laws import sql_histories as engine
 
 EVERY_KIND = pytest.mark.parametrize("kind", sorted(FIELD_TYPES))
 EXAMPLES = max(settings().max_examples * 2 // 5, 40)
-MODEST = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+MODEST = settings(max_examples=EXAMPLES, suppress_health_check=[*HealthCheck])
 
 
 @EVERY_KIND
@@ -103,7 +105,7 @@ def test_histories_are_not_trivial(kind):
         derandomize=True,
         database=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],
     )
     @given(data=st.data())
     def count(data):

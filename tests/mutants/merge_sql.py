@@ -1,5 +1,7 @@
 """Faults in the merge statements, as text changes of the SQL that the schema generates."""
 
+# pyright: reportArgumentType=false
+
 # ruff: noqa: E501  (a table: one fault per line)
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ def is_noticed(kind: str) -> bool:
         derandomize=True,
         database=None,
         phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=[*HealthCheck],
     )
     @given(data=st.data())
     def run(data: Any) -> None:
@@ -101,9 +103,7 @@ def _sub(pattern: str, replacement: str, sql: str) -> str:
     return re.sub(pattern, replacement, sql)
 
 
-def sql(  # noqa: PLR0917  (a table of them follows)
-    name: str, kind: str, pattern: str, replacement: str, equivalent: str = ""
-) -> Mutant:
+def sql(name: str, kind: str, pattern: str, replacement: str, equivalent: str = "") -> Mutant:
     """A mutant that replaces a pattern in every merge statement."""
     change = partial(_sub, pattern, replacement)
     return Mutant(name, kind, partial(statement_changed, change), equivalent)
@@ -137,7 +137,7 @@ MUTANTS: list[Mutant] = [
     sql("register: n not written", "lww", rf', "(?!alive)\w+__n" = {IIF}', ""),
     sql("register: values compared", "lww", WINS, r'excluded."\1" > t."\1"'),
     sql("register: NULL-unsafe change test", "lww", rf"{WINS}(?=, excluded)", r'((excluded.\1__h, excluded.\1__n) > (t.\1__h, t.\1__n) AND excluded."\1" <> t."\1")'),
-    sql("register: NULL never overwrites", "lww", rf'iif\({WINS}, excluded\.("\w+[a-z]"), t\.\2\)', r'iif((excluded.\1__h, excluded.\1__n) > (t.\1__h, t.\1__n), coalesce(excluded.\2, t.\2), t.\2)'),
+    sql("register: NULL never overwrites", "lww", rf'iif\({WINS}, excluded\.("\w+[a-z]"), t\.\2\)', r"iif((excluded.\1__h, excluded.\1__n) > (t.\1__h, t.\1__n), coalesce(excluded.\2, t.\2), t.\2)"),
     # The row
     sql("row: DO NOTHING", "lww", r"DO UPDATE SET .* RETURNING", "DO NOTHING RETURNING"),
     sql("row: OR REPLACE", "lww", r"^INSERT INTO (.*) ON CONFLICT \(id\) DO UPDATE SET .* RETURNING", r"INSERT OR REPLACE INTO \1 RETURNING"),

@@ -1,5 +1,7 @@
 """Apps that the service tests declare: every field type, every constraint, and older versions."""
 
+# pyright: reportArgumentType=false
+
 from __future__ import annotations
 
 from typing import Any
@@ -155,7 +157,7 @@ def make_app(version: int = 1, *, with_more: bool = False) -> App:
 
 
 def make_second_version() -> App:
-    """Two apps of one database: version 1 wrote `title` and cents; version 2 has `name` and units."""
+    """The app after version 1, which wrote `title` and cents: `name` and units."""
     app = App("shop", version=2, spaces={"team": MEMBERS})
 
     class Good(Collection, space="team"):

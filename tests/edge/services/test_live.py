@@ -1,5 +1,7 @@
 """Live streams: pokes are contiguous or say pull; applying them equals pulling."""
 
+# pyright: reportArgumentType=false
+
 import asyncio
 
 from hypothesis import HealthCheck, given, settings
@@ -177,9 +179,7 @@ async def test_following_pokes_equals_pulling(tmp_path_factory, steps):
                     await node.tenant.members.remove("south", "bob")
             elif step == "away":
                 stream.close()
-                stream = await node.tenant.live.subscribe(
-                    bob.session, bob.replica.cursor.sequence
-                )
+                stream = await node.tenant.live.subscribe(bob.session, bob.replica.cursor.sequence)
             if n % 2:
                 await settled(node)
             if step == "follow":

@@ -1,10 +1,12 @@
 """A state machine over a real node and simulated devices: whatever happens, all become equal.
 
-Rules: edit, push, pull, drop the answer, push twice, crash and reopen the node, jump clocks, clone a
+Rules: edit, push, pull, lose the answer, push twice, crash and reopen, jump clocks, clone a
 phone, collect tombstones, change memberships. At the end everything is pushed and pulled, and every
 replica equals the server in every field and every stamp, and the server equals the pure-Python fold
 of the accepted mutations, in any order.
 """
+
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false, reportAttributeAccessIssue=false, reportIndexIssue=false
 
 import asyncio
 import copy

@@ -1,5 +1,7 @@
 """Schema versions: lenses for old phones, additive migrations, refused ones."""
 
+# pyright: reportOptionalSubscript=false
+
 import pytest
 
 from core import App, Collection, Lww
