@@ -90,9 +90,12 @@ def page(session: ClientSession, event: Page) -> ClientState:
     if not event.more:
         session.effects.append(do.ApplyRound(event))
         return ClientState.APPLYING
-    session.effects.append(do.KeepPage(event))
+    # The server makes the next page while the store keeps this one. Whoever is killed in between
+    # goes on from what was kept, and asks for the same page again.
     session.reading = event.cursor
-    return session.pull()
+    state = session.pull()
+    session.effects.append(do.KeepPage(event))
+    return state
 
 
 def round_applied(session: ClientSession, event: on.RoundApplied) -> ClientState:

@@ -104,9 +104,15 @@ def _ready(lane: PushLane, event: PushReady) -> LaneState:
 def _pushed(lane: PushLane, event: Pushed) -> LaneState:
     lane.attempt = 0
     lane.gap_at = None
-    lane.after = max(lane.after, lane.through)
+    lane.after = max(lane.after, _answered_through(event) or lane.through)
     lane.effects.append(Settle(event))
     return lane.prepare()
+
+
+def _answered_through(event: Pushed) -> int:
+    """Return the last counter an answer names: a clone's push is answered as far as it repeats."""
+    runs = [last for _, last, _ in event.merged]
+    return max([*runs, *(receipt.counter for receipt in event.receipts)], default=0)
 
 
 def _fault(lane: PushLane, event: Fault) -> LaneState:

@@ -14,20 +14,7 @@ async def close(*phones):
         await phone.close()
 
 
-@pytest.mark.parametrize(
-    "is_queue_empty",
-    [
-        True,
-        pytest.param(
-            False,
-            marks=pytest.mark.xfail(
-                reason="the copy sends its whole queue as a new device, and with it what the "
-                "original has sent already: an addition made before the copy counts twice",
-                strict=True,
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("is_queue_empty", [True, False])
 async def test_a_copied_phone_keeps_both_queues(node, tmp_path, is_queue_empty):
     first = phone_of(node, tmp_path, "ada", name="first")
     first.insert(Site, space=NORTH, id="site")

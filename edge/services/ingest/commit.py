@@ -4,7 +4,8 @@ Invariants
   I1  a device's mutations take effect in counter order, each exactly once
   I2  mutation, merge, sequence, receipt, digest and clock commit together
   I3  a repeat gets the stored answer; the same identity with another payload is a clone
-  I4  a push is taken from its first new mutation on, or refused whole (gap, clone)
+  I4  a push is taken from its first new mutation on, or refused whole (gap, clone); a clone's push
+      is answered as far as it repeats what is known, so that only the rest takes a new identity
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from edge.services.ingest.compensate import Compensator
 from edge.services.ingest.ledger import Ledger
 from edge.services.ingest.outcomes import Item, answer
 from edge.services.ingest.prepared import NEXT_COUNTER
-from edge.services.ingest.repeats import is_same, stored_answers
+from edge.services.ingest.repeats import same_prefix, stored_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -159,11 +160,13 @@ class GroupCommit:
                 merged_through=device.counter,
             )
         repeated = [m for m in mutations if m.counter <= device.counter]
-        if repeated:
-            if not is_same(self._unit, device.n, repeated):
-                raise ClonedDevice("This device number is used by another copy of the device.")
-            taken.repeats = (first, repeated[-1].counter)
-        return mutations[len(repeated) :]
+        if not repeated:
+            return mutations
+        same = same_prefix(self._unit, device.n, repeated)
+        if same == 0:
+            raise ClonedDevice("This device number is used by another copy of the device.")
+        taken.repeats = (first, repeated[same - 1].counter)
+        return mutations[same:] if same == len(repeated) else []
 
     def _numbered(self, push: PreparedPush, device: DeviceRecord) -> list[PreparedMutation]:
         """Number mutations whose counters nothing tells: from the device's next, or as a repeat."""
@@ -171,7 +174,7 @@ class GroupCommit:
         if mutations[0].counter != NEXT_COUNTER:
             return mutations
         repeat = mutations[0]._replace(counter=device.counter)
-        is_repeat = device.counter > 0 and is_same(
+        is_repeat = device.counter > 0 and same_prefix(
             self._unit, device.n, [repeat], believe_unknown=False
         )
         first = device.counter if is_repeat else device.counter + 1
@@ -196,11 +199,15 @@ class GroupCommit:
         own_writes: list[tuple[RowDelta, int]] = []
         judge, role_in, ledger = self._judge.judge, self._role, self._ledger
         looks = self._compensator.needs_look
+        postponed: list[Item] = []
         for item in wave:
             assert item.mutation is not None
             verdict = judge(item.mutation, item.person, role_in, befores, receive_h)
             item.verdict = verdict
             own: Sequence[RowDelta] = ()
+            if len(wave) > 1 and _reaches_further(item, verdict):
+                postponed.append(item)
+                continue
             if verdict.rejection is None and looks(verdict):
                 own, verdict.rejection = self._compensator.apply(verdict, befores)
             if verdict.rejection is not None:
@@ -215,6 +222,8 @@ class GroupCommit:
         ledger.merge(writes, befores)
         if own_writes:
             ledger.merge_own(own_writes, befores)
+        for item in postponed:
+            self._run_wave([item])
 
     def _run_alone(self, item: Item) -> None:
         """Judge and merge one mutation under a savepoint; reject it if the database refuses it."""
@@ -292,6 +301,14 @@ class GroupCommit:
 
     def _tick(self) -> int:
         return self._clock.tick(self._now_ms)
+
+
+def _reaches_further(item: Item, verdict: Verdict) -> bool:
+    """Tell whether a rule derives changes of rows that others in the wave may change too (W1)."""
+    if not verdict.derived:
+        return False
+    named = {(change.collection, change.row) for change in item.changes}
+    return any((change.collection, change.row) not in named for change in verdict.derived)
 
 
 def _coalesced(app: App, deltas: list[RowDelta]) -> list[RowDelta]:

@@ -19,10 +19,13 @@ HASH_BYTES: Final = 8
 RECEIPTS_MAX: Final = 5_000
 
 
-def is_same(
+def same_prefix(
     unit: Unit, n: int, repeated: Sequence[PreparedMutation], *, believe_unknown: bool = True
-) -> bool:
-    """Tell whether repeated mutations carry the payloads they had; trimmed ones are believed."""
+) -> int:
+    """Return how many mutations at the start of `repeated` carry the payloads they had.
+
+    Those whose receipts retention has dropped are believed, unless told otherwise.
+    """
     first, last = repeated[0].counter, repeated[-1].counter
     known: dict[int, bytes] = {}
     for run in unit.receipts.runs(n, first=first, last=last):
@@ -31,9 +34,11 @@ def is_same(
             known[run.first + index] = run.hashes[at : at + HASH_BYTES]
     for receipt in unit.receipts.receipts(n, first=first, last=last, limit=RECEIPTS_MAX):
         known[receipt.counter] = receipt.hash
-    return all(
-        known[m.counter] == m.hash if m.counter in known else believe_unknown for m in repeated
-    )
+    for count, mutation in enumerate(repeated):
+        stored = known.get(mutation.counter)
+        if stored != mutation.hash and not (stored is None and believe_unknown):
+            return count
+    return len(repeated)
 
 
 def stored_answers(

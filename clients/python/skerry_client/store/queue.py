@@ -80,22 +80,27 @@ class Queue:
             [(change.collection, change.id, mutation.counter) for change in mutation.changes],
         )
 
-    def merged(self, first: int, last: int, sequence: int) -> None:
-        """Note that a run of mutations was merged, the last of them at `sequence`."""
+    def merged(self, first: int, last: int, sequence: int, *, only_accepted: bool = False) -> None:
+        """Note that a run of mutations was merged, the last of them at `sequence`.
+
+        `only_accepted`: the news did not answer a push of this phone. A copy of the phone may have
+        used these counters for mutations of its own, so only what was accepted is settled by it.
+        """
+        which = "outcome = 'accepted'" if only_accepted else _OPEN
         self._connection.execute(
-            f"UPDATE _mutation_queue SET outcome = 'merged', sequence = ? WHERE {_RUN} AND {_OPEN}",
+            f"UPDATE _mutation_queue SET outcome = 'merged', sequence = ? WHERE {_RUN} AND {which}",
             (sequence, first, last),
         )
         self._refold_known(first, last, sequence)
 
-    def judge(self, receipt: Receipt) -> None:
+    def judge(self, receipt: Receipt, *, only_accepted: bool = False) -> None:
         """Note one receipt; a refused mutation moves to `_rejected` at once."""
         entry = self._connection.execute(
             "SELECT h, schema_version, payload, outcome FROM _mutation_queue "
             "WHERE device = 0 AND counter = ?",
             (receipt.counter,),
         ).fetchone()
-        if entry is None or entry[3] in FINAL:
+        if entry is None or entry[3] in FINAL or (only_accepted and entry[3] != "accepted"):
             return
         if receipt.outcome in REFUSED:
             self._reject(receipt, *entry[:3])
