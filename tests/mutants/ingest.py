@@ -122,7 +122,7 @@ def _plain_index(original: Any) -> Any:
 MUTANTS: list[Mutant] = [
     fault("repeats are merged again", "ingest", commit.GroupCommit, "_without_repeats", lambda original: lambda self, push, device, taken: push.mutations),
     fault("a gap is taken", "ingest", commit.GroupCommit, "_without_repeats", _without_gap),
-    fault("clones are believed", "ingest", commit, "same_prefix", lambda original: lambda unit, n, repeated, **k: len(repeated)),
+    fault("clones are believed", "ingest", commit, "same_prefix", lambda original: lambda unit, n, repeated, **named: len(repeated)),
     fault("every stamp clamped alone", "ingest", commit, "effective", _clamped),
     fault("stamps not monotone per device", "ingest", commit, "effective", _without("previous", 0)),
     fault("what was seen is ignored", "ingest", commit, "effective", _without("seen", 0)),

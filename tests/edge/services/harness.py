@@ -316,6 +316,8 @@ class Device:
     async def pull(self, *, rows_max: int = 5_000) -> None:
         """Pull whole rounds until the replica is at a checkpoint; digests are verified."""
         await pull_all(self, rows_max=rows_max)
+        seen = (state.alive[0] for state in self.replica.rows.values())
+        self.last_h = max(self.last_h, *seen, 0)
 
     def versions(self, collection: str, row: str) -> dict[str, int]:
         """What this device has seen of a row's registers: the `base` of its next edit."""

@@ -118,6 +118,7 @@ def make_app(version: int = 1, *, with_more: bool = False) -> App:
 
     class Ticket(Collection, space="team"):
         code = Lww(str)
+        sells = Lww.optional(str)
         twin = Lww.optional(str)
         count = Lww(int)
         unique = (Unique(("code",), scope="tenant"),)
@@ -146,6 +147,11 @@ def make_app(version: int = 1, *, with_more: bool = False) -> App:
 
     @app.rule(Ticket)
     def twins(actor: Any, before: Any, change: Any) -> Any:
+        if change.sells is not None:
+            use: Any = Change(
+                "item", change.sells, Operation.EDIT, change.space, {"stock": {"use": 1}}
+            )
+            return Derive((use,))
         if change.operation is not Operation.INSERT or change.twin is None:
             return None
         twin: Any = Change(

@@ -265,3 +265,16 @@ async def test_stock_is_never_negative(tmp_path_factory, stock, asked):
                 assert 0 <= used <= granted
                 assert added >= 0
         await node.check()
+
+
+async def test_stock_that_rules_take_is_never_negative_either(node):
+    """Derived changes of one group meet in rows that none of the mutations names."""
+    devices = [await node.device(f"p{n}") for n in range(4)]
+    await devices[0].push(insert("item", "i", stock={"add": 2}))
+    answers = await asyncio.gather(
+        *(d.send(d.mutation(insert("ticket", f"t{d.number}", sells="i"))) for d in devices)
+    )
+    found = [outcome for answer in answers for outcome in outcomes(answer).values()]
+    assert sorted(found) == ["merged", "merged", "rejected", "rejected"]
+    assert await node.value("item", "i", "stock") == 0
+    await node.check()

@@ -321,6 +321,7 @@ async def test_collecting_equals_not_collecting(tmp_path_factory, steps):
             await late.pull()
             for index, step in enumerate(steps):
                 row = f"i{step}"
+                node.clock.now_ms += 10
                 device = (ann, bob)[index % 2]
                 changes = [insert("item", row, title=str(index)), delete("item", row)]
                 await device.push(changes[index % 3 == 2])
