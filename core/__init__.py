@@ -21,6 +21,7 @@ from core.crdt.map import Map
 from core.crdt.multi_value import MultiValue
 from core.crdt.ranked import Ranked
 from core.crdt.tree_parent import TreeParent
+from core.ids import RowId, SpaceId
 from core.policy import Access
 from core.rules import Accept, Actor, Derive, Reject
 from core.schema.app import App
@@ -57,6 +58,8 @@ __all__ = [
     "Ranked",
     "Reference",
     "Reject",
+    "RowId",
+    "SpaceId",
     "TreeParent",
     "Unique",
 ]

@@ -15,6 +15,7 @@ from core.crdt import dots as seen_dots
 from core.crdt.dots import ENTRIES_MAX
 from core.crdt.field import Field
 from core.errors import DeclarationError, FieldError
+from core.ids import PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -80,7 +81,11 @@ class AddWins(Field[frozenset[str]]):
             known.setdefault(element, {})[n] = add
         removed = {
             element: seen_dots.seen_at_most(
-                dots, author=at.n, counter=at.counter, known=known.get(element, {})
+                # The primary sees what there is: its rules may remove without naming dots.
+                self.dots(before, element) if at.n == PRIMARY and not dots else dots,
+                author=at.n,
+                counter=at.counter,
+                known=known.get(element, {}),
             )
             for element, dots in payload["remove"].items()
         }
@@ -115,6 +120,10 @@ class AddWins(Field[frozenset[str]]):
             for member, n, add, removed in state or ()
             if member == element and add > removed
         ]
+
+    def proposed(self, payload: Payload) -> frozenset[str]:
+        """Return the elements a change adds."""
+        return frozenset(payload["add"])
 
     def describe(self) -> dict[str, Any]:
         """Return the scalar's name and the size limit."""

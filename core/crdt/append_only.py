@@ -76,6 +76,10 @@ class AppendOnly(Field[tuple[T, ...]], Generic[T]):
         """Return the values in stamp order."""
         return tuple(entry[4] for entry in state or ())
 
+    def proposed(self, payload: Payload) -> tuple[T, ...]:
+        """Return the values a change appends."""
+        return tuple(payload["append"])
+
     def describe(self) -> dict[str, Any]:
         """Return the scalar's name and the limits."""
         return {**self._form.describe(), "entries_max": self.entries_max}

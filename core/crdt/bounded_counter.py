@@ -126,6 +126,10 @@ class BoundedCounter(Field[int]):
         """Return how much device `n` may still use without asking."""
         return next((entry[2] - entry[3] for entry in state or () if entry[0] == n), 0)
 
+    def proposed(self, payload: Payload) -> int:
+        """Return what a change adds, less what it uses (0 for a lease)."""
+        return payload.get("add", 0) - payload.get("use", 0)
+
     def describe(self) -> dict[str, Any]:
         """Return the length of a lease."""
         return {"lease_ms": self.lease_ms}

@@ -84,6 +84,10 @@ class Counter(Field[int]):
         """Return the present epoch: additions carry it, a reset carries one more."""
         return 0 if state is None else state[0]
 
+    def proposed(self, payload: Payload) -> int:
+        """Return what a change adds (0 for a reset)."""
+        return payload[1]
+
     def describe(self) -> dict[str, Any]:
         """A counter has no parameters."""
         return {}

@@ -13,6 +13,7 @@ from core.crdt import dots as seen_dots
 from core.crdt.dots import ENTRIES_MAX
 from core.crdt.field import Field
 from core.errors import DeclarationError, FieldError
+from core.ids import PRIMARY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,8 +58,9 @@ class Flag(Field[bool]):
     def admit(self, before: State, payload: Payload, at: Write) -> State:
         """Return the delta, cut to dots that can have been seen; refuse too many devices."""
         if "off" in payload:
+            is_all = at.n == PRIMARY and not payload["off"]  # the primary sees what there is
             dots = seen_dots.seen_at_most(
-                payload["off"],
+                self.dots(before) if is_all else payload["off"],
                 author=at.n,
                 counter=at.counter,
                 known={n: add for n, add, _ in before or ()},

@@ -92,6 +92,10 @@ class Map(Field[dict[str, T]]):
         """Return the living keys and their values."""
         return {key: value for key, _, _, deleted, value in state or () if not deleted}
 
+    def proposed(self, payload: Payload) -> dict[str, T]:
+        """Return the keys a change sets, with their values."""
+        return dict(payload["set"])
+
     def describe(self) -> dict[str, Any]:
         """Return the scalar's name and the limits."""
         return {**self._form.describe(), "entries_max": self.entries_max}

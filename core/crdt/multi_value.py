@@ -91,9 +91,9 @@ class MultiValue(Field[tuple[T, ...]], Generic[T]):
         """Return the living siblings' dots: what a resolving write must carry as `seen`."""
         return [[entry[0], entry[1]] for entry in _living(state)]
 
-    def proposed(self, payload: Payload) -> T:
-        """Return the value a change proposes."""
-        return payload["value"]
+    def proposed(self, payload: Payload) -> tuple[T, ...]:
+        """Return the value a change proposes, alone in a tuple (as the field reads)."""
+        return (payload["value"],)
 
     def describe(self) -> dict[str, Any]:
         """Return the scalar's name and the limits."""

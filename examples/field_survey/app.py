@@ -35,9 +35,9 @@ from core import (
     Ranked,
     Reference,
     Reject,
+    RowId,
     Unique,
 )
-from core.ids import RowId
 
 EVERYBODY = ("viewer", "inspector", "lead")
 FIELD_STAFF = ("inspector", "lead")
