@@ -53,9 +53,8 @@ def longer(base: Any, ours: str, theirs: str) -> str:
     return " | ".join(sorted({ours, theirs}))
 
 
-def make_app(version: int = 1, *, with_more: bool = False) -> App:
-    """The app of most tests; `with_more` adds a collection and a field, which is additive."""
-    app = App("survey", version=version, spaces={"team": MEMBERS, "desk": ("owner",)})
+def _item(*, with_more: bool) -> Any:
+    """A collection with a field of every type."""
 
     class Item(Collection, space="team"):
         title = Lww.optional(str)
@@ -80,6 +79,41 @@ def make_app(version: int = 1, *, with_more: bool = False) -> App:
         if with_more:
             colour = Lww(str, default="grey")
         access = OPEN
+
+    return Item
+
+
+def _add_rules(app: App, Item: Any, Ticket: Any) -> None:  # noqa: N803  (they are classes)
+    """Business rules that reject, fail and derive."""
+
+    @app.rule(Item)
+    def paid_is_final(actor: Any, before: Any, change: Any) -> Any:
+        if before.is_alive and before.status == "paid" and "title" in change:
+            return Reject("paid", "A paid item keeps its title.", ("title",))
+        if change.title == "crash":
+            raise RuntimeError(actor)
+        return None
+
+    @app.rule(Ticket)
+    def twins(actor: Any, before: Any, change: Any) -> Any:
+        if change.sells is not None:
+            use: Any = Change(
+                "item", change.sells, Operation.EDIT, change.space, {"stock": {"use": 1}}
+            )
+            return Derive((use,))
+        if change.operation is not Operation.INSERT or change.twin is None:
+            return None
+        twin: Any = Change(
+            "ticket", f"{change.row}-twin", Operation.INSERT, change.space, {"code": change.twin}
+        )  # type: ignore[arg-type]
+        return Derive((twin,))
+
+
+def make_app(version: int = 1, *, with_more: bool = False) -> App:
+    """The app of most tests; `with_more` adds a collection and a field, which is additive."""
+    app = App("survey", version=version, spaces={"team": MEMBERS, "desk": ("owner",)})
+
+    Item = _item(with_more=with_more)  # noqa: N806  (a class)
 
     class Folder(Collection, space="team"):
         name = Lww.optional(str)
@@ -137,28 +171,7 @@ def make_app(version: int = 1, *, with_more: bool = False) -> App:
 
         app.add(Extra)
 
-    @app.rule(Item)
-    def paid_is_final(actor: Any, before: Any, change: Any) -> Any:
-        if before.is_alive and before.status == "paid" and "title" in change:
-            return Reject("paid", "A paid item keeps its title.", ("title",))
-        if change.title == "crash":
-            raise RuntimeError(actor)
-        return None
-
-    @app.rule(Ticket)
-    def twins(actor: Any, before: Any, change: Any) -> Any:
-        if change.sells is not None:
-            use: Any = Change(
-                "item", change.sells, Operation.EDIT, change.space, {"stock": {"use": 1}}
-            )
-            return Derive((use,))
-        if change.operation is not Operation.INSERT or change.twin is None:
-            return None
-        twin: Any = Change(
-            "ticket", f"{change.row}-twin", Operation.INSERT, change.space, {"code": change.twin}
-        )  # type: ignore[arg-type]
-        return Derive((twin,))
-
+    _add_rules(app, Item, Ticket)
     return app
 
 
