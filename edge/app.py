@@ -29,6 +29,7 @@ from edge.repositories.database import TenantDatabase, tables_of
 from edge.services.keys import KeyRing
 from edge.services.node import Node
 from edge.services.tokens import Tokens
+from edge.storage.high_water import HighWaterFiles
 from edge.storage.key_files import KeyFiles
 from edge.storage.sqlite import SqliteEngine
 from edge.storage.tenants import SUFFIX, TenantFiles
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from edge.settings import Settings
 
 TENANTS_FOLDER: Final = "tenants"
+MARKS_FOLDER: Final = "high-water"
 DATABASE_ID_BYTES: Final = 8
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -103,6 +105,7 @@ def build_reader(app: App, settings: Settings) -> Gate:
 
 def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
     """Build the services over SQLite files in the data folder."""
+    marks = HighWaterFiles(settings.data / MARKS_FOLDER)
     synchronous = "NORMAL" if settings.synchronous == "normal" else "FULL"
     files = TenantFiles(settings.data / TENANTS_FOLDER, synchronous=synchronous)
     tables = tables_of(app)
@@ -110,6 +113,11 @@ def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
     async def open_database(tenant: TenantId) -> TenantDatabase:
         database = TenantDatabase(await files.open(tenant), tables)
         await database.migrate(app, new_database_id=token_hex(DATABASE_ID_BYTES))
+        mark = marks.read(tenant)
+        if mark is not None and await database.renew_if_behind(
+            *mark, new_database_id=token_hex(DATABASE_ID_BYTES)
+        ):
+            _log.warning("database-behind-its-mark", tenant=tenant, sequence=mark[1])
         return database
 
     def on_commit(_tenant: TenantId, result: CommitResult, seconds: float) -> None:
@@ -122,6 +130,7 @@ def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
         now_ms=lambda: time_ns() // 1_000_000,
         on_commit=on_commit,
         existing=files.existing,
+        mark=marks.write,
     )
 
 

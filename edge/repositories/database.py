@@ -68,6 +68,18 @@ class TenantDatabase:
             lambda sql: migrate(sql, app, self._tables.values(), new_database_id=new_database_id)
         )
 
+    async def renew_if_behind(self, database: str, sequence: int, *, new_database_id: str) -> bool:
+        """Give the database a new id if it is an older copy of one that was seen at `sequence`."""
+
+        def renew(sql: SqlWriter) -> bool:
+            meta = SqlMeta(sql)
+            is_behind = meta.get("database") == database and meta.get("sequence") < sequence
+            if is_behind:
+                meta.set("database", new_database_id)
+            return is_behind
+
+        return await self._engine.write(renew)
+
     async def read(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on one snapshot."""
         return await self._engine.read(

@@ -139,22 +139,38 @@ class Live:
         if len(self._streams) >= STREAMS_MAX:
             raise Overloaded("Too many streams are open.")
         stream = Subscription(self, session, since)
-        members, counters = await self._database.read(
-            lambda unit: (
-                unit.members.of_person(session.principal.person),
-                unit.devices.counters([session.device]),
-            )
-        )
-        stream.members = {member.space: member for member in members}
-        stream.counter = counters.get(session.device, 0)
+        now = await self._introduce(stream)
         if not self._streams:
-            self._position = since
-        elif since < self._position:
+            self._position = now
+        if since < self._position:
             stream.offer(Poke(since, self._position, pull=True))
             stream.position = stream.checked = self._position
+        else:
+            stream.position = stream.checked = min(since, now)
         self._streams.add(stream)
         self._wake.set()
         return stream
+
+    async def _introduce(self, stream: Subscription) -> int:
+        """Read what the stream may see; return the snapshot's sequence.
+
+        Read again when the tailer has gone on meanwhile: a membership that was removed in a batch
+        this stream was not part of must not come back with it (L1).
+        """
+        person, device = stream.session.principal.person, stream.session.device
+        while True:
+            position = self._position
+            members, counters, now = await self._database.read(
+                lambda unit: (
+                    unit.members.of_person(person),
+                    unit.devices.counters([device]),
+                    unit.meta.get("sequence"),
+                )
+            )
+            if position == self._position:
+                stream.members = {member.space: member for member in members}
+                stream.counter = counters.get(device, 0)
+                return now
 
     def drop(self, stream: Subscription) -> None:
         """Forget a stream."""

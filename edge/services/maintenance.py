@@ -42,12 +42,14 @@ class Maintenance:
         *,
         now_ms: Callable[[], int],
         reclaim_leases: Callable[[], Awaitable[int]],
+        mark: Callable[[str, int], None],
         lease_ms: int = DEVICE_LEASE_MS,
     ) -> None:
         self._database = database
         self._now_ms = now_ms
         self._lease_ms = lease_ms
         self._reclaim_leases = reclaim_leases
+        self._mark = mark
         self._acknowledged: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -83,6 +85,7 @@ class Maintenance:
         dropped = unit.rows.collect(horizon=horizon, rows_max=COLLECTED_ROWS_MAX)
         unit.receipts.trim(kept_per_device=RECEIPTS_KEPT)
         unit.conflicts.trim(kept=LOG_ENTRIES_KEPT)
+        self._mark(unit.meta.get("database"), sequence)
         return dropped
 
     async def _work(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from core.ids import TenantId, is_id
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 
     OpenDatabase = Callable[[TenantId], Awaitable[Database]]
     OnCommit = Callable[[TenantId, CommitResult, float], None]
+    Mark = Callable[[TenantId, str, int], None]
+
+
+def _no_mark(_tenant: TenantId, _database: str, _sequence: int) -> None:
+    """Reading processes mark nothing."""
 
 
 class Tenant:
@@ -38,6 +44,7 @@ class Tenant:
         *,
         now_ms: Callable[[], int],
         on_commit: OnCommit,
+        mark: Callable[[str, int], None],
     ) -> None:
         self.id = tenant
         self.database = database
@@ -46,7 +53,10 @@ class Tenant:
         self.live = Live(app, database)
         self.ingest = Ingest(app, database, now_ms=now_ms, on_commit=self._committed)
         self.leases = Leases(app, database, self.ingest, now_ms=now_ms)
-        self.maintenance = Maintenance(database, now_ms=now_ms, reclaim_leases=self.leases.reclaim)
+        self._mark = mark
+        self.maintenance = Maintenance(
+            database, now_ms=now_ms, reclaim_leases=self.leases.reclaim, mark=mark
+        )
         self.devices = Devices(app, database, now_ms=now_ms)
         self.pulls = Pulls(app, database, acknowledge=self.maintenance.acknowledge)
         self.rows = RowReads(app, database)
@@ -66,6 +76,10 @@ class Tenant:
         await self.live.close()
         await self.ingest.close()
         await self.maintenance.close()
+        database, sequence = await self.database.read(
+            lambda unit: (unit.meta.get("database"), unit.meta.get("sequence"))
+        )
+        self._mark(database, sequence)
         await self.database.close()
 
     def _committed(self, result: CommitResult, seconds: float) -> None:
@@ -86,6 +100,7 @@ class Node:
         now_ms: Callable[[], int],
         on_commit: OnCommit,
         existing: Callable[[], list[TenantId]],
+        mark: Mark = _no_mark,
     ) -> None:
         self.app = app
         self._wanted = list(tenants)
@@ -93,6 +108,7 @@ class Node:
         self._now_ms = now_ms
         self._on_commit = on_commit
         self._existing = existing
+        self._mark = mark
         self._tenants: dict[TenantId, Tenant] = {}
         self._is_open = False
 
@@ -142,7 +158,14 @@ class Node:
 
     async def _open(self, name: TenantId) -> None:
         database = await self._open_database(name)
-        tenant = Tenant(name, self.app, database, now_ms=self._now_ms, on_commit=self._on_commit)
+        tenant = Tenant(
+            name,
+            self.app,
+            database,
+            now_ms=self._now_ms,
+            on_commit=self._on_commit,
+            mark=partial(self._mark, name),
+        )
         tenant.sequence = await database.read(lambda unit: unit.meta.get("sequence"))
         tenant.start()
         self._tenants[name] = tenant

@@ -43,19 +43,20 @@ class _Unit:
         self._connection = connection
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
-        try:
+        with _kept_constraints():
             return self._connection.execute(sql, parameters).fetchall()
-        except sqlite3.IntegrityError as error:
-            raise ConstraintViolated(str(error)) from error
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> SqlRow | None:
-        return self._connection.execute(sql, parameters).fetchone()
+        with _kept_constraints():
+            return self._connection.execute(sql, parameters).fetchone()
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        return self._connection.execute(sql, parameters).rowcount
+        with _kept_constraints():
+            return self._connection.execute(sql, parameters).rowcount
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._connection.executemany(sql, rows)
+        with _kept_constraints():
+            self._connection.executemany(sql, rows)
 
 
 class _Connection(aiosqlite.Connection):
@@ -104,6 +105,14 @@ def _in_transaction(work: Callable[[SqlWriter], T], connection: sqlite3.Connecti
             connection.execute("ROLLBACK")
         raise
     return result
+
+
+@contextmanager
+def _kept_constraints() -> Generator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError as error:
+        raise ConstraintViolated(str(error)) from error
 
 
 @contextmanager
