@@ -1,7 +1,8 @@
 """High-water marks: how far each tenant's database has been seen to go, in files beside it.
 
 A database that is behind its mark has been restored from an older copy, or has lost its last
-commits to a power cut. Devices may have read further: it must get a new id, so that they read it again.
+commits to a power cut. Devices may have read further: it must get a new id, so that they read it
+again.
 """
 
 from __future__ import annotations
