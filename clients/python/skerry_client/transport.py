@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 COMPRESSED_FROM_BYTES: Final = 1_024
 """Below it a body fits into one packet anyway."""
+WRITE_SECONDS_MAX: Final = 0.05
+"""Enough to write to an open connection; one that must be opened first holds nothing up."""
 TIMEOUT_SECONDS: Final = 30.0
 """A phone that has heard nothing for so long had better ask again."""
 _BY_STATUS: Final = {
@@ -53,10 +57,17 @@ class HttpLink:
         self._requests: set[asyncio.Task[None]] = set()
 
     async def send(self, message: ClientMessage) -> None:
-        """Start the request; its answer, or its failure, will be received."""
-        task = asyncio.create_task(self._ask(message))
+        """Put the request on the wire; its answer, or its failure, will be received.
+
+        Waiting until it is written lets the server work while the caller does: a busy thread of
+        this process would delay each step of the sending.
+        """
+        sent = asyncio.Event()
+        task = asyncio.create_task(self._ask(message, sent))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(sent.wait(), WRITE_SECONDS_MAX)
 
     async def receive(self) -> ServerMessage:
         """Wait for the next answer."""
@@ -71,16 +82,18 @@ class HttpLink:
             task.cancel()
         await asyncio.gather(*self._requests, return_exceptions=True)
 
-    async def _ask(self, message: ClientMessage) -> None:
+    async def _ask(self, message: ClientMessage, sent: asyncio.Event) -> None:
         try:
-            answer: ServerMessage | Exception = await self._answer(message)
+            answer: ServerMessage | Exception = await self._answer(message, sent)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL) as problem:
             answer = LinkLost(f"{type(problem).__name__}: {problem}")
         except Exception as problem:  # noqa: BLE001  (whoever receives it must not wait for ever)
             answer = problem
+        finally:
+            sent.set()
         self._answers.put_nowait(answer)
 
-    async def _answer(self, message: ClientMessage) -> ServerMessage:
+    async def _answer(self, message: ClientMessage, sent: asyncio.Event) -> ServerMessage:
         request = request_of(message)
         body = encode(message)
         headers = self._headers
@@ -88,7 +101,10 @@ class HttpLink:
             body = compress(body, Encoding.ZSTD)
             headers = {**headers, "Content-Encoding": Encoding.ZSTD.value}
         address = f"{self._url}/v1/sync/{request}"
-        async with self._client.stream("POST", address, content=body, headers=headers) as response:
+        async with self._client.stream(
+            "POST", address, content=body, headers=headers,
+            extensions={"trace": partial(_note_sent, sent)},
+        ) as response:  # fmt: skip
             content = await _bounded(response)
         kind = response.headers.get("content-type", "")
         if kind.startswith("application/problem+json") or not response.is_success:
@@ -135,6 +151,12 @@ def fault_of(
         answers=request,
         merged_through=_integer(problem.get("merged_through")),
     )
+
+
+async def _note_sent(sent: asyncio.Event, step: str, _info: object) -> None:
+    """Hear from httpcore how far a request has come, whatever the version of HTTP."""
+    if step.endswith(".send_request_body.complete"):
+        sent.set()
 
 
 async def _bounded(response: httpx.Response) -> bytes:

@@ -1,14 +1,16 @@
 """The HTTP transport: faults in every dress, garbage, tokens, progress; sync never raises."""
 
+import asyncio
 from collections.abc import Callable
 
 import httpx
 import pytest
 
-from skerry_client import Skerry, TransactionOpen
+from skerry_client import Skerry, TransactionOpen, transport
 from sync_protocol.codec import encode
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.fault import Fault
+from sync_protocol.messages.pull import Pull
 from tests.clients.python.fake_server import FakeServer
 from tests.clients.python.links import http_to, streamed
 from tests.clients.python.survey import NORTH, Note, database, survey
@@ -154,3 +156,31 @@ async def test_pushes_are_batched(troubled):
     assert (await troubled.phone.sync()).pending == 0
     assert len(sizes) >= 3
     assert max(sizes) < 2**20
+
+
+class Slow(httpx.AsyncBaseTransport):
+    """Takes a request, says how far it has come, and answers only when it is told to."""
+
+    def __init__(self, *, writes=True):
+        self.writes = writes
+        self.steps = []
+        self.is_due = asyncio.Event()
+
+    async def handle_async_request(self, request):
+        await asyncio.sleep(0.01)
+        if self.writes:
+            self.steps.append("written")
+            await request.extensions["trace"]("http11.send_request_body.complete", {})
+        await self.is_due.wait()
+        return httpx.Response(204)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_a_request_is_on_the_wire_when_send_returns(monkeypatch, writes):
+    monkeypatch.setattr(transport, "WRITE_SECONDS_MAX", 5.0 if writes else 0.02)
+    slow = Slow(writes=writes)
+    async with httpx.AsyncClient(transport=slow) as client:
+        link = transport.HttpLink(client, "http://server", "token")
+        await asyncio.wait_for(link.send(Pull(1, 1, None, 1, 0, 0)), 2)
+        assert slow.steps == ["written"] * writes
+        await link.close()

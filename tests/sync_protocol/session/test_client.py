@@ -111,7 +111,7 @@ def test_all_of_the_queue_is_sent_again_even_what_the_server_says_it_has():
 def test_pages_are_kept_until_the_round_is_whole():
     session = pulling()
     effects = receive(session, Page(Cursor("db", 11), more=True))
-    assert names(effects) == ["KeepPage", "Send"]
+    assert names(effects) == ["Send", "KeepPage"]
     assert sent(effects, Pull).cursor == Cursor("db", 11)
     assert session.cursor == CURSOR
     assert names(receive(session, LAST)) == ["ApplyRound"]

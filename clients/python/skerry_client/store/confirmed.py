@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -34,11 +33,19 @@ _to_json = msgspec.json.Encoder().encode
 
 
 class Confirmed:
-    """Writes confirmed rows and keeps their digests, inside the caller's transaction."""
+    """Writes confirmed rows and keeps their digests, inside the caller's transaction.
 
-    def __init__(self, connection: sqlite3.Connection, tables: dict[str, Table]) -> None:
+    `sums` is the table of the digests; with `expects_new` rows that are there already are rare.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, tables: dict[str, Table], *, sums: str = "_bucket",
+        expects_new: bool = False,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._tables = tables
+        self._sums_table = sums
+        self._expects_new = expects_new
         self._sums: dict[tuple[str, str, int], int] = defaultdict(int)
         self.dirty: dict[str, set[str]] = defaultdict(set)
         """Rows by collection whose view must be folded again before the transaction ends (S3)."""
@@ -55,6 +62,14 @@ class Confirmed:
             for statement in table.create():
                 self._connection.execute(statement)
         return table
+
+    def know(self, table: Table) -> Table:
+        """Take a table that its owner has created, and return the one to use."""
+        return self._tables.setdefault(table.name, table)
+
+    def has_rows(self, collection: str) -> bool:
+        """Tell whether a collection has confirmed rows."""
+        return self.holds(self.table(collection), "_state IS NOT NULL")
 
     def apply(self, space: str, collection: str, rows: Rows) -> None:
         """Store changed rows of a space and collection; a row that is newer here already stays."""
@@ -84,7 +99,7 @@ class Confirmed:
         """Write decoded rows and count their digests; `held` are those that are here already."""
         collection = table.name
         sums = [0] * limits.BUCKETS
-        fresh: list[list[SqlValue]] = []
+        fresh: list[SqlValue] = []
         hashes = rows.hashes
         values = table.values
         for index, (row, raw) in enumerate(zip(decoded, rows.rows, strict=True)):
@@ -95,15 +110,18 @@ class Confirmed:
                 sequence, pending = old[2], old[6]
                 if sequence > rows.sequences[index]:
                     continue
-                self._subtract(collection, old)
+                self.subtract(collection, old)
                 if pending:
                     self.dirty[collection].add(row_id)
             digest = hashes[index] if hashes else None
+            # sqlite3 binds integers and byte arrays at once, but asks its registry of adapters
+            # about every bool and every other bytes-like object.
+            state = bytearray(raw)
             if alive[2]:
-                sums[bucket_of(row_id)] += from_bytes(digest) if digest else row_digest(raw)  # pyright: ignore[reportArgumentType]
-            fresh.append(
-                [row_id, space, rows.sequences[index], alive[2], raw, digest, pending,
-                 *values(fields)]
+                sums[bucket_of(row_id)] += from_bytes(digest) if digest else row_digest(state)  # pyright: ignore[reportArgumentType]
+            fresh += (
+                row_id, space, rows.sequences[index], int(alive[2]), state, digest, pending,
+                *values(fields),
             )  # fmt: skip
         self._write(table, fresh, insert=insert)
         for bucket, total in enumerate(sums):
@@ -111,16 +129,19 @@ class Confirmed:
                 self._sums[space, collection, bucket] += total
         self.touched.add(collection)
 
-    def _write(self, table: Table, rows: list[list[SqlValue]], *, insert: bool) -> None:
-        """Write whole table rows, many per statement; with `insert` none may be there before."""
-        size = table.rows_per_statement
+    def _write(self, table: Table, values: list[SqlValue], *, insert: bool) -> None:
+        """Write whole table rows, many per statement; with `insert` none may be there before.
+
+        `values` are those of all rows, one after the other.
+        """
+        size = table.rows_per_statement * table.width
         many, single = table.statements(insert=insert)
-        whole = len(rows) - len(rows) % size
+        whole = len(values) - len(values) % size
         execute = self._connection.execute
         for start in range(0, whole, size):
-            execute(many, list(chain.from_iterable(rows[start : start + size])))
-        if whole < len(rows):
-            self._connection.executemany(single, rows[whole:])
+            execute(many, values[start : start + size])
+        for start in range(whole, len(values), table.width):
+            execute(single, values[start : start + table.width])
 
     def drop_space(self, space: str) -> None:
         """Forget a space: its rows go, except for what pending mutations of this phone say."""
@@ -182,7 +203,8 @@ class Confirmed:
         for key, change in self._sums.items():
             if change:
                 row = self._connection.execute(
-                    "SELECT digest FROM _bucket WHERE space = ? AND collection = ? AND bucket = ?",
+                    f"SELECT digest FROM {self._sums_table} "
+                    "WHERE space = ? AND collection = ? AND bucket = ?",
                     key,
                 ).fetchone()
                 self._write_sum(key, change + (0 if row is None else from_bytes(row[0])))
@@ -190,17 +212,22 @@ class Confirmed:
 
     def _write_sum(self, key: tuple[str, str, int], total: int) -> None:
         self._connection.execute(
-            "INSERT INTO _bucket (space, collection, bucket, digest) VALUES (?, ?, ?, ?) "
+            f"INSERT INTO {self._sums_table} (space, collection, bucket, digest) "
+            "VALUES (?, ?, ?, ?) "
             "ON CONFLICT(space, collection, bucket) DO UPDATE SET digest = excluded.digest",
             (*key, to_bytes(total)),
         )
 
     def _is_filling(self, table: Table) -> bool:
-        """Tell whether the table was empty when this transaction came to it: a bootstrap."""
+        """Tell whether rows are likely new: the table was empty when this transaction began."""
         if table.name not in self._was_empty:
-            row = self._connection.execute(f"SELECT 1 FROM {quoted(table.name)} LIMIT 1").fetchone()
-            self._was_empty[table.name] = row is None
+            self._was_empty[table.name] = self._expects_new or not self.holds(table)
         return self._was_empty[table.name]
+
+    def holds(self, table: Table, condition: str = "1") -> bool:
+        """Tell whether a table has any such row."""
+        select = f"SELECT 1 FROM {quoted(table.name)} WHERE {condition} LIMIT 1"
+        return self._connection.execute(select).fetchone() is not None
 
     def _held(self, table: Table, ids: list[str]) -> dict[str, tuple[Any, ...]]:
         """Return the rows of these ids that are here already."""
@@ -215,7 +242,7 @@ class Confirmed:
         name = quoted(table.name)
         where = f"WHERE {condition} AND _state IS NOT NULL"
         for row in self._connection.execute(table.select + where, arguments):
-            self._subtract(table.name, row)
+            self.subtract(table.name, row)
             if row[6]:
                 self.dirty[table.name].add(row[0])
         self._connection.execute(f"DELETE FROM {name} {where} AND _pending = 0", arguments)
@@ -223,7 +250,12 @@ class Confirmed:
             f"UPDATE {name} SET _state = NULL, _hash = NULL, _sequence = 0 {where}", arguments
         )
 
-    def _subtract(self, collection: str, row: tuple[Any, ...]) -> None:
+    def add(self, space: str, collection: str, bucket: int, total: int) -> None:
+        """Count a bucket's rows that were written and summed elsewhere."""
+        self._sums[space, collection, bucket] += total
+
+    def subtract(self, collection: str, row: tuple[Any, ...]) -> None:
+        """Count a selected table row no longer."""
         if row[4] is not None and is_living(row):
             self._sums[row[1], collection, bucket_of(row[0])] -= stored_digest(row)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.ids import is_name
 from skerry_client.errors import WrongDatabase
 from skerry_client.store.confirmed import decode, stored_digest
+from skerry_client.store.rounds import unstage
 from skerry_client.store.tables import Table, quoted
 from sync_protocol.digest import to_bytes
 from sync_protocol.fingerprint import fingerprint
@@ -39,12 +40,14 @@ def migrate(
     if meta.get("fingerprint") == now:
         _know_undeclared(connection, tables)
         return False
+    # Rows that are kept aside have the columns of the version before: their round starts again.
+    unstage(connection, meta)
     before = meta.get("schema_version", app.version)
     for table in tables.values():
         _create_or_extend(connection, table)
     _know_undeclared(connection, tables)
     if before > app.version:
-        _read_anew(meta, connection)
+        meta.put("cursor", None)
     else:
         _raise_rows(connection, app, meta=meta, tables=tables, before=before)
     meta.put("app", app.name)
@@ -82,22 +85,13 @@ def _know_undeclared(connection: sqlite3.Connection, tables: dict[str, Table]) -
             tables[name] = Table(name, {})
 
 
-def _read_anew(meta: Meta, connection: sqlite3.Connection) -> None:
-    connection.execute("DELETE FROM _staged_page")
-    meta.put("staged_cursor", None)
-    meta.put("cursor", None)
-
-
 def _raise_rows(
     connection: sqlite3.Connection, app: App, *, meta: Meta, tables: dict[str, Table], before: int
 ) -> None:
     lenses = {name: app.lenses_from(name, before) for name in app.collections}
     if not any(lenses.values()):
-        if before != app.version:
-            connection.execute("DELETE FROM _staged_page")
-            meta.put("staged_cursor", None)
         return
-    _read_anew(meta, connection)
+    meta.put("cursor", None)
     for name, steps in lenses.items():
         if steps:
             _raise_table(connection, tables[name], steps)

@@ -1,5 +1,8 @@
 """Rounds: pages are kept aside and applied at once, at the page that carries the checkpoint.
 
+Rows of collections that have no confirmed rows yet, or none that outlast the round, are kept in
+tables (see `filling`); the rest of a page is kept as it came.
+
 A phone that is killed in the middle of a bootstrap goes on after the last page it kept. No mutation
 is ever half visible, because the whole round is one local transaction.
 """
@@ -13,17 +16,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from skerry_client.store.confirmed import space_digests
-from sync_protocol.codec import decode_space_rows
+from skerry_client.store.filling import Filling, clear
+from sync_protocol.codec import decode_space_rows, encode_space_rows
 from sync_protocol.digest import ZERO
 from sync_protocol.messages.page import Page
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from skerry_client.store.confirmed import Confirmed
     from skerry_client.store.meta import Meta
     from skerry_client.store.queue import Queue
+    from sync_protocol.messages.page import Rows
     from sync_protocol.messages.poke import Poke
     from sync_protocol.messages.repaired import Repaired
 
@@ -49,24 +54,21 @@ class Rounds:
         self._meta = meta
         self._confirmed = confirmed
         self._queue = queue
+        self._filling = Filling(connection, confirmed)
 
     def stage(self, page: Page) -> int:
         """Keep a page of an unfinished round; return how many rows it holds."""
-        rows = sum(
-            len(part.sequences)
-            for raw in page.spaces
-            for part in decode_space_rows(raw).collections.values()
-        )
         if page.reset:
             self.unstage()
-        self._connection.execute("INSERT INTO _staged_page (blob) VALUES (?)", (_encode(page),))
+            self._meta.put("staged_reset", 1)
+        rest, rows, kept = self._fill(page, self._is_fillable)
+        self._connection.execute("INSERT INTO _staged_page (blob) VALUES (?)", (_encode(rest),))
         self._meta.put_cursor("staged_cursor", page.cursor)
-        return rows
+        return rows + kept
 
     def unstage(self) -> None:
         """Drop the pages of an unfinished round; it starts again from the cursor."""
-        self._connection.execute("DELETE FROM _staged_page")
-        self._meta.put("staged_cursor", None)
+        unstage(self._connection, self._meta)
 
     def finish(self, page: Page) -> Applied:
         """Apply the staged pages and this last one, and verify the checkpoint's digests."""
@@ -75,8 +77,13 @@ class Rounds:
         rows = horizon = merged_through = 0
         if page.reset:
             self.unstage()
-        for staged in chain(self._staged(), (page,)):
-            rows += self._apply(staged)
+        last, _, _ = self._fill(page, self._filling.has)
+        for staged in chain(self._staged(), (last,)):
+            self._drop(staged)
+            if staged is last:
+                rows += self._filling.move()
+            self._judge(staged)
+            rows += self._apply_spaces(staged.spaces)
             horizon = max(horizon, staged.horizon)
             merged_through = max(merged_through, staged.merged_through)
         self.unstage()
@@ -112,7 +119,35 @@ class Rounds:
             self._confirmed.sum_again(repaired.space, collection)
         return self._verified(rows, {repaired.space: repaired.digest})
 
-    def _apply(self, page: Page) -> int:
+    def _is_fillable(self, collection: str) -> bool:
+        """Tell whether a collection has no confirmed rows, or none that outlast the round."""
+        is_from_zero = self._meta.cursor is None or bool(self._meta.get("staged_reset"))
+        return is_from_zero or not self._confirmed.has_rows(collection)
+
+    def _fill(self, page: Page, takes: Callable[[str], bool]) -> tuple[Page, int, int]:
+        """Keep the rows of some collections in tables; return the rest and both numbers of rows."""
+        for space in page.lost:
+            self._filling.drop_space(space)
+        rest: list[msgspec.Raw] = []
+        rest_count = kept_count = 0
+        for raw in page.spaces:
+            part = decode_space_rows(raw)
+            others: dict[str, Rows] = {}
+            for collection, rows in part.collections.items():
+                if takes(collection):
+                    self._filling.keep(part.space, collection, rows)
+                    kept_count += len(rows.sequences)
+                else:
+                    others[collection] = rows
+                    rest_count += len(rows.sequences)
+            if len(others) == len(part.collections):
+                rest.append(raw)
+            elif others:
+                rest.append(msgspec.Raw(encode_space_rows(part.space, others)))
+        return msgspec.structs.replace(page, spaces=rest), rest_count, kept_count
+
+    def _drop(self, page: Page) -> None:
+        """Drop what the page says is gone, and learn of spaces that were gained."""
         if page.reset:
             self._confirmed.drop_all()
         for space in page.lost:
@@ -122,11 +157,13 @@ class Rounds:
             "ON CONFLICT(space) DO UPDATE SET kind = excluded.kind, role = excluded.role",
             [(gained.space, gained.kind, gained.role) for gained in page.gained],
         )
+
+    def _judge(self, page: Page) -> None:
+        """Note the outcomes of this phone's mutations."""
         for first, last, sequence in page.merged:
-            self._queue.merged(first, last, sequence)
+            self._queue.merged(first, last, sequence, only_accepted=True)
         for receipt in page.receipts:
-            self._queue.judge(receipt)
-        return self._apply_spaces(page.spaces)
+            self._queue.judge(receipt, only_accepted=True)
 
     def _apply_spaces(self, spaces: Iterable[msgspec.Raw]) -> int:
         count = 0
@@ -158,3 +195,11 @@ class Rounds:
         return tuple(
             sorted(space for space, digest in expected.items() if have.get(space, ZERO) != digest)
         )
+
+
+def unstage(connection: sqlite3.Connection, meta: Meta) -> None:
+    """Drop all that is kept of an unfinished round."""
+    connection.execute("DELETE FROM _staged_page")
+    clear(connection)
+    meta.put("staged_cursor", None)
+    meta.put("staged_reset", None)

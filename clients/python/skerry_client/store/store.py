@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import HybridClock, saturated
 from skerry_client.store.clone import become_new
+from skerry_client.store.collector import collector_paused
 from skerry_client.store.confirmed import Confirmed, bucket_digests, space_digests
 from skerry_client.store.conflicts import (
     LostConflict,
@@ -191,7 +192,7 @@ class Store:
 
     def stage(self, page: Page) -> int:
         """Keep a page of an unfinished round; return its number of rows."""
-        with self._write():
+        with collector_paused(), self._write():
             return self._rounds.stage(page)
 
     def unstage(self) -> None:
@@ -201,7 +202,7 @@ class Store:
 
     def finish(self, page: Page) -> Applied:
         """Apply a whole round: the staged pages and this one, which has the checkpoint."""
-        with self._write():
+        with collector_paused(), self._write():
             applied = self._rounds.finish(page)
             self._refold()
             self._confirmed.drop_dead(self._meta.get("horizon", 0))

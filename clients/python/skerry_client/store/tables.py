@@ -19,7 +19,7 @@ import msgspec
 from core.crdt.field import Field, Register, State
 from skerry_client.fold import Fields
 
-SqlValue = str | int | float | bytes | None
+SqlValue = str | int | float | bytes | bytearray | None
 SYSTEM_COLUMNS: Final = ("_space", "_sequence", "_alive", "_state", "_hash", "_pending")
 ROWS_PER_STATEMENT: Final = 100
 """Rows per INSERT: binding dominates beyond it, and statements stay small enough to be cached."""
@@ -40,7 +40,8 @@ class Table:
         self.readers = tuple((field, _reader(spec)) for field, spec in fields.items())
         names = ["id", *SYSTEM_COLUMNS, *(quoted(column) for column in self.columns)]
         self.width = len(names)
-        self._insert = f"INSERT INTO {quoted(name)} ({', '.join(names)}) VALUES "
+        self.names = ", ".join(names)
+        self._insert = f"INSERT INTO {quoted(name)} ({self.names}) VALUES "
         self._update = " ON CONFLICT(id) DO UPDATE SET " + ", ".join(
             f"{column} = excluded.{column}" for column in names[1:]
         )
@@ -73,18 +74,25 @@ class Table:
 
     def create(self) -> list[str]:
         """Return the statements that create the table and the two small indexes sync needs."""
+        return [self.create_bare(), *self.create_indexes()]
+
+    def create_indexes(self) -> list[str]:
+        """Return the statements that create the indexes."""
         title = quoted(self.name)
-        columns = "".join(f", {quoted(column)}" for column in self.columns)
         return [
-            f"""
-            CREATE TABLE {title} (
-                id TEXT PRIMARY KEY NOT NULL, _space TEXT NOT NULL, _sequence INTEGER NOT NULL,
-                _alive INTEGER NOT NULL, _state BLOB, _hash BLOB, _pending INTEGER NOT NULL{columns}
-            )
-            """,
             f"CREATE INDEX {quoted(self.name + '__pending')} ON {title} (id) WHERE _pending = 1",
             f"CREATE INDEX {quoted(self.name + '__dead')} ON {title} (_sequence) WHERE _alive = 0",
         ]
+
+    def create_bare(self) -> str:
+        """Return the statement that creates the table alone."""
+        columns = "".join(f", {quoted(column)}" for column in self.columns)
+        return f"""
+            CREATE TABLE {quoted(self.name)} (
+                id TEXT PRIMARY KEY NOT NULL, _space TEXT NOT NULL, _sequence INTEGER NOT NULL,
+                _alive INTEGER NOT NULL, _state BLOB, _hash BLOB, _pending INTEGER NOT NULL{columns}
+            )
+            """
 
     def add_column(self, column: str) -> str:
         """Return the statement that adds the column of a newly declared field."""
@@ -112,6 +120,8 @@ def _reader(field: Field[Any]) -> Callable[[State], SqlValue]:
         if state is None:
             return default
         written = state[2]
+        if written is True or written is False:
+            return int(written)  # sqlite3 binds it faster.
         return written if type(written) in _PLAIN else storable(value(state))
 
     return read_register if type(field).value is Register.value else read  # pyright: ignore[reportUnknownMemberType]
