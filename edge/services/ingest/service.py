@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from core.ids import PRIMARY
 from core.judge import Judge
 from edge.errors import ConstraintViolated, EdgeError, Overloaded, Unavailable
+from edge.services.ingest.collector import paused_collector
 from edge.services.ingest.commit import CommitResult, GroupCommit
 from edge.services.ingest.prepare import Preparer, problem_of
 from edge.services.ingest.prepared import NEXT_COUNTER, PreparedMutation, PreparedPush
@@ -180,7 +181,8 @@ class Ingest:
             now_ms=self._now_ms(),
             digests=self._digests,
         )
-        return work.run(pushes, one_by_one=one_by_one)
+        with paused_collector():
+            return work.run(pushes, one_by_one=one_by_one)
 
 
 def _resolve(answer: asyncio.Future[Pushed], outcome: Pushed | EdgeError | Exception) -> None:
