@@ -3,15 +3,22 @@
 from core import Access, AddWins, App, Collection, Counter, Lww, MultiValue, Reject
 
 EVERYBODY = ("member",)
+GUEST = ("guest",)
 ACCESS = Access(
     read=EVERYBODY, insert=EVERYBODY, edit=EVERYBODY, delete=EVERYBODY, restore=EVERYBODY
 )
 
 
 class Site(Collection, space="region"):
-    """A place that is visited."""
+    """A place that is visited; a guest may look at it, and at nothing else."""
 
-    access = ACCESS
+    access = Access(
+        read=(*EVERYBODY, *GUEST),
+        insert=EVERYBODY,
+        edit=EVERYBODY,
+        delete=EVERYBODY,
+        restore=EVERYBODY,
+    )
     title = Lww(str)
     visits = Counter()
     tags = AddWins(str)
@@ -25,7 +32,7 @@ class Note(Collection, space="region"):
     text = Lww(str)
 
 
-app = App("survey", version=1, spaces={"region": EVERYBODY})
+app = App("survey", version=1, spaces={"region": (*EVERYBODY, *GUEST)})
 app.add(Site, Note)
 
 

@@ -58,3 +58,22 @@ async def test_a_stream_forgets_a_revoked_space_at_once(node, tmp_path):
         await eventually(lambda: not ada.pending())
         node.remove_member(NORTH, "ada")
         await eventually(lambda: not ada.spaces() and not ada.rows(Site))
+
+
+async def test_a_role_that_reads_less_drops_what_it_may_not_read(node, tmp_path):
+    ada, ben = phone_of(node, tmp_path, "ada"), phone_of(node, tmp_path, "ben")
+    ada.insert(Site, space=NORTH, id="north")
+    ada.insert(Note, space=NORTH, id="note", text="for members")
+    await settle(ada, ben)
+    assert ben.get(Note, "note") is not None
+    node.set_member(NORTH, "ben", role="guest")
+    await ben.sync()
+    assert ben.get(Note, "note") is None
+    assert ben.get(Site, "north") is not None
+    assert (await ben.sync()).is_current
+    node.set_member(NORTH, "ben")
+    await settle(ada, ben)
+    assert row_of(ben, Note, "note").text == "for members"
+    assert ada.digests() == ben.digests()
+    await ada.close()
+    await ben.close()

@@ -41,6 +41,8 @@ PUSH_BYTES_MAX: Final = 960 * 1024
 """Below 1 MiB with the frame around it, the body limit of many proxies."""
 PATIENCE: Final = 3
 """Retries of one request within a single round; more are a matter for the next round."""
+WAIT_MS_MAX: Final = 5_000
+"""What a single round waits for at a time: an app that asked for one wants an answer, not a nap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,9 @@ class Driver:
         delay_ms = effect.after_ms
         if delay_ms is None:
             delay_ms = backoff_ms(effect.attempt, self._jitter())
+        if self._is_single_round and delay_ms > WAIT_MS_MAX:
+            self._ending = Ending("lost", delay_ms, effect.attempt)
+            return
         loop = asyncio.get_running_loop()
         due = on.RetryDue(effect.of)
         self._timers.add(loop.call_later(delay_ms / 1_000, self._inbox.put_nowait, due))

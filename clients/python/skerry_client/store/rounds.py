@@ -150,13 +150,18 @@ class Rounds:
         """Drop what the page says is gone, and learn of spaces that were gained."""
         if page.reset:
             self._confirmed.drop_all()
-        for space in page.lost:
+        for space in (*page.lost, *self._spaces_of_another_role(page)):
             self._confirmed.drop_space(space)
         self._connection.executemany(
             "INSERT INTO _space (space, kind, role) VALUES (?, ?, ?) "
             "ON CONFLICT(space) DO UPDATE SET kind = excluded.kind, role = excluded.role",
             [(gained.space, gained.kind, gained.role) for gained in page.gained],
         )
+
+    def _spaces_of_another_role(self, page: Page) -> list[str]:
+        """Return spaces that are held and come from zero again: the new role may read less."""
+        roles = dict(self._connection.execute("SELECT space, role FROM _space").fetchall())
+        return [g.space for g in page.gained if roles.get(g.space, g.role) != g.role]
 
     def _judge(self, page: Page) -> None:
         """Note the outcomes of this phone's mutations."""

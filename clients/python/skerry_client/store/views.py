@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,6 +36,10 @@ def confirmed_of(row: tuple[Any, ...]) -> RowState:
         return RowState(RowId(row_id), SpaceId(space))
     _, alive, fields = decode(state)
     return RowState(RowId(row_id), SpaceId(space), sequence, alive, dict(fields))
+
+
+_decoded = lru_cache(maxsize=64)(decode_mutation)
+"""Rows of one mutation are folded one after the other: each would decode all of it again."""
 
 
 class Views:
@@ -88,7 +93,7 @@ class Views:
         ) in self._connection.execute(_PENDING_OF_ROW, (collection, row_id)):
             changes = tuple(
                 change
-                for change in decode_mutation(payload).changes
+                for change in _decoded(payload).changes
                 if change.collection == collection and change.id == row_id
             )
             lenses = tuple(self._app.lenses_from(collection, version))
