@@ -7,6 +7,7 @@ import sqlite3
 import pytest
 
 from core import Access, AddWins, App, Collection, Counter, Lww, Reject
+from core.ids import PersonId
 from core.judge import Judge
 from edge.ports.records import MemberRecord
 from edge.repositories.database import SqlUnit, tables_of
@@ -18,6 +19,7 @@ from edge.services.ingest.waves import Scheduler
 from edge.storage.sqlite import _connect, _in_transaction, _Unit
 from sync_protocol.digest import row_digest
 from sync_protocol.messages.push import WireChange, WireMutation
+from sync_protocol.messages.pushed import Pushed
 from sync_protocol.rows import encode_row
 
 NOW_MS = 1_780_000_000_000
@@ -75,13 +77,15 @@ def a_push():
         WireMutation(number, 1_000 + number, wanted) for number, wanted in enumerate(changes, 1)
     ]
     prepared = Preparer(app).prepare(mutations, schema_version=1, expected=1)
-    return PreparedPush(DEVICE, "ann", 2_000, prepared)
+    return PreparedPush(DEVICE, PersonId("ann"), 2_000, prepared)
 
 
 def commit(sql):
     unit = SqlUnit(sql, tables)
     work = GroupCommit(app, Judge(app), Scheduler(app), unit, now_ms=NOW_MS, digests={})
-    return work.run([a_push()]).answers[0]
+    (answer,) = work.run([a_push()]).answers
+    assert isinstance(answer, Pushed)
+    return answer
 
 
 class DyingUnit(_Unit):
