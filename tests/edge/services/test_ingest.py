@@ -204,7 +204,7 @@ async def test_an_edit_of_what_was_seen_wins_whatever_the_clock_says(node):
     ann.offset_ms = SKEW_TOLERANCE_MS - 1_000
     await ann.push(insert("item", "i1", title="ann"))
     await bob.pull()
-    bob.offset_ms = -1_000
+    bob.offset_ms, bob.last_h = -1_000, 0  # a phone whose clock takes no note of what it reads
     base = bob.versions("item", "i1")
     assert await bob.push(edit("item", "i1", base=base, title="bob")) is None
     assert await node.value("item", "i1", "title") == "bob"
@@ -212,6 +212,7 @@ async def test_an_edit_of_what_was_seen_wins_whatever_the_clock_says(node):
     carol = await node.device("carol")
     await carol.pull()
     seen = carol.replica.rows["item", "i1"].alive[0]
+    carol.last_h = 0
     await carol.push(restore("item", "i1", seen=seen))
     assert (await node.row("item", "i1")).is_alive, "a restore of a seen delete wins too"
 
