@@ -71,7 +71,9 @@ class Verdict:
     @property
     def is_superseded(self) -> bool:
         """Whether some write of the mutation lost, or went under a tombstone."""
-        return self.is_under_tombstone or bool(self.lost and any(lost.is_own for lost in self.lost))
+        if not self.lost:
+            return self.is_under_tombstone
+        return self.is_under_tombstone or any(lost.is_own for lost in self.lost)
 
 
 class Judge:

@@ -77,11 +77,11 @@ def collection_paths(declared: type[Collection]) -> Json:
 
     browse = described("list", f"List {name} rows", json_content(f"{title}Page"))
     browse["parameters"] = _list_parameters(declared)
-    insert = described("insert", f"Insert a {name} row", written, status=201)
+    insert = described("insert", f"Insert a row of {name}", written, status=201)
     insert["requestBody"] = json_body(f"New{title}")
-    edit = described("edit", f"Write fields of a {name} row", written)
+    edit = described("edit", f"Write fields of a row of {name}", written)
     edit["requestBody"] = json_body(f"{title}Edit")
-    remove = described("delete", f"Delete a {name} row", written)
+    remove = described("delete", f"Delete a row of {name}", written)
     for conditional in (edit, remove):
         conditional["parameters"] = [
             {
@@ -98,7 +98,7 @@ def collection_paths(declared: type[Collection]) -> Json:
         path: {"get": browse, "post": insert},
         f"{path}/{{row_id}}": {
             "parameters": [identity],
-            "get": described("get", f"Read a {name} row", json_content(title)),
+            "get": described("get", f"Read a row of {name}", json_content(title)),
             "patch": edit,
             "delete": remove,
         },

@@ -217,6 +217,7 @@ class GroupCommit:
             if own:
                 own_writes.extend((delta, ledger.next_sequence()) for delta in own)
             item.sequence = ledger.last_sequence
+            item.is_plainly_merged = not verdict.is_superseded
             if own or verdict.lost:
                 self._log(item, verdict, own)
         ledger.merge(writes, befores)
@@ -233,6 +234,7 @@ class GroupCommit:
         except ConstraintViolated:
             self._ledger.rewind(mark)
             item.sequence = 0
+            item.is_plainly_merged = False
             item.verdict = Verdict(
                 rejection=Reject("not-unique", "Another row has these values already.")
             )

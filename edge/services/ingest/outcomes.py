@@ -27,6 +27,8 @@ class Item:
     mutation: Mutation | None = None
     verdict: Verdict | None = None
     sequence: int = 0
+    is_plainly_merged: bool = False
+    """Whether everything went in and nothing was lost."""
 
     @property
     def changes(self) -> tuple[Change[Any], ...]:
@@ -37,12 +39,6 @@ class Item:
     def problem(self) -> Problem | None:
         """Why the mutation is quarantined, if it is."""
         return self.prepared.problem
-
-    @property
-    def is_plainly_merged(self) -> bool:
-        """Whether everything went in and nothing was lost."""
-        verdict = self.verdict
-        return verdict is not None and verdict.rejection is None and not verdict.is_superseded
 
 
 def receipt_of(item: Item) -> Receipt:

@@ -73,9 +73,10 @@ class Preparer:
             raise _Malformed(
                 "change-count", f"a mutation has 1 to {limits.CHANGES_PER_MUTATION_MAX} changes"
             )
+        if len(changes) == 1:
+            return (self._change(changes[0], schema_version),)
         parsed = tuple(self._change(change, schema_version) for change in changes)
-        if len(parsed) > 1:
-            _require_distinct(parsed)
+        _require_distinct(parsed)
         return parsed
 
     def _change(self, change: WireChange, schema_version: int) -> Change[Any]:
