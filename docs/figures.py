@@ -21,13 +21,14 @@ WHOLE = 100
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return the figures as a Markdown table, with the machine they were measured on."""
+    """Return the figures that have a requirement as a table, with the machine they come from."""
     lines = ["| figure | value | unit | limit | ratio | required |", "|---|---|---|---|---|---|"]
     lines += [
         f"| {result['name']} | {number(result['value'])} | {result['unit']} "
         f"| {number(result.get('limit'))} | {ratio(result.get('ratio'))} "
         f"| {result.get('required', '')} |"
         for result in results
+        if result.get("required")
     ]
     return "\n".join([*lines, "", *machines(results), ""])
 

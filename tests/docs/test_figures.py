@@ -27,6 +27,10 @@ RESULTS = [
     },
     {
         "name": "start", "value": 0.4567, "unit": "s", "limit": None,
+        "ratio": None, "required": "<= 1.5", "machine": MACHINE,
+    },
+    {
+        "name": "aside", "value": 1.0, "unit": "s", "limit": None,
         "ratio": None, "required": "", "machine": MACHINE,
     },
 ]  # fmt: skip
@@ -36,7 +40,8 @@ def test_the_block_is_replaced_and_the_rest_stays():
     readme = (ROOT / "README.md").read_text("utf-8")
     written = figures.rewritten(readme, RESULTS)
     assert "| push | 123,457 | changes/s | 200,000 | 0.62 | ratio >= 0.5 |" in written
-    assert "| start | 0.457 | s |  |  |  |" in written
+    assert "| start | 0.457 | s |  |  | <= 1.5 |" in written
+    assert "| aside |" not in written
     assert written.count("Measured 2026-11-22 at abc1234: 2 cores, A processor") == 1
     before, _, after = readme.partition("<!-- figures -->")
     assert written.startswith(before)
