@@ -44,20 +44,28 @@ class _Unit:
         self._connection = connection
 
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[SqlRow]:
-        with _kept_constraints():
+        try:
             return self._connection.execute(sql, parameters).fetchall()
+        except sqlite3.IntegrityError as error:
+            raise ConstraintViolated(str(error)) from error
 
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> SqlRow | None:
-        with _kept_constraints():
+        try:
             return self._connection.execute(sql, parameters).fetchone()
+        except sqlite3.IntegrityError as error:
+            raise ConstraintViolated(str(error)) from error
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        with _kept_constraints():
+        try:
             return self._connection.execute(sql, parameters).rowcount
+        except sqlite3.IntegrityError as error:
+            raise ConstraintViolated(str(error)) from error
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        with _kept_constraints():
+        try:
             self._connection.executemany(sql, rows)
+        except sqlite3.IntegrityError as error:
+            raise ConstraintViolated(str(error)) from error
 
 
 class _Connection(aiosqlite.Connection):
@@ -106,14 +114,6 @@ def _in_transaction(work: Callable[[SqlWriter], T], connection: sqlite3.Connecti
             connection.execute("ROLLBACK")
         raise
     return result
-
-
-@contextmanager
-def _kept_constraints() -> Generator[None]:
-    try:
-        yield
-    except sqlite3.IntegrityError as error:
-        raise ConstraintViolated(str(error)) from error
 
 
 @contextmanager
