@@ -132,7 +132,7 @@ class Ingest:
         self._queue.append((push, answer))
         self._queued_mutations += size
         self._arrived.set()
-        return await asyncio.shield(answer)
+        return await answer  # a caller that leaves takes nothing back: the commit goes on
 
     async def _work(self) -> None:
         while not (self._is_closed and not self._queue):
