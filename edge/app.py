@@ -73,6 +73,7 @@ def build_application(app: App, settings: Settings) -> Gate:
     metrics = Metrics()
     node = build_node(app, settings, metrics)
     metrics.follow_sequences(node.sequences)
+    metrics.follow_forgotten_pokes(node.forgotten_pokes)
     return build_gate(node, settings, metrics=metrics)
 
 
@@ -99,6 +100,7 @@ def build_reader(app: App, settings: Settings) -> Gate:
         existing=files.existing,
     )
     metrics.follow_sequences(node.sequences)
+    metrics.follow_forgotten_pokes(node.forgotten_pokes)
     writer = WriterLink(settings.data / WRITER_SOCKET)
     return build_gate(node, settings, metrics=metrics, writer=writer)
 

@@ -91,6 +91,9 @@ class Metrics:
         )
         self.streams = Gauge("streams", "Open streams", **own)
         self.dropped_pokes = Counter("dropped_pokes", "Pokes dropped for slow readers", **own)
+        self._forgotten_pokes = Gauge(
+            "forgotten_pokes", "Pokes replaced by one without data, since the start", **own
+        )
         self._sequence = Gauge("sequence", "Commit sequence", ("tenant",), **own)
         self._sequence_sum = Gauge("sequence_sum", "Commit sequences of all tenants", **own)
         self._by_route: dict[tuple[str, str, int], tuple[Any, Any]] = {}
@@ -113,6 +116,10 @@ class Metrics:
     def follow_sequences(self, read: Callable[[], Mapping[str, int]]) -> None:
         """Show each tenant's commit sequence when asked; names only while there are few."""
         self._read_sequences = read
+
+    def follow_forgotten_pokes(self, read: Callable[[], int]) -> None:
+        """Show how many pokes slow streams have lost, when asked."""
+        self._forgotten_pokes.set_function(read)
 
     def text(self) -> bytes:
         """Return everything in the Prometheus text format."""

@@ -152,6 +152,10 @@ class Node:
         """Return the open tenants."""
         return list(self._tenants)
 
+    def forgotten_pokes(self) -> int:
+        """Return how many pokes slow streams have lost since the start, over all tenants."""
+        return sum(tenant.live.forgotten_pokes for tenant in self._tenants.values())
+
     def sequences(self) -> dict[str, int]:
         """Return each tenant's last committed sequence, as this process knows it."""
         return {str(name): tenant.sequence for name, tenant in self._tenants.items()}

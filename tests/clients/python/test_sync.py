@@ -360,6 +360,25 @@ def test_a_round_without_receipts_does_not_count_twice(world):
     assert a.pending() == []
 
 
+def test_a_page_settles_nothing_that_a_copy_of_the_phone_may_have_sent(world):
+    a = world.phone("a")
+    row = a.insert(Airfield, space=NORTH, visits=Add(1))
+    world.sync(a)
+    a.edit(Airfield, row, visits=Add(2))
+    page = Page(
+        cursor=Cursor("db", world.server.sequence),
+        more=False,
+        merged_through=2,
+        merged=[(2, 2, world.server.sequence)],
+        checkpoint=Checkpoint(world.server.sequence, {}),
+    )
+    a.store.finish(page)
+    assert len(a.pending()) == 1, "counter 2 of the server is not known to be this one"
+    world.sync(a)
+    assert a.pending() == []
+    assert a.get(Airfield, row).visits == 3
+
+
 def test_an_edit_wins_over_what_its_author_saw_whatever_its_clock_says(world):
     a, b = world.phone("a"), world.phone("b")
     row = a.insert(Note, space=NORTH, text="from the future")

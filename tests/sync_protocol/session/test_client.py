@@ -101,6 +101,13 @@ def test_hello_comes_first_and_the_queue_goes_before_the_pull():
     assert (pull.cursor, pull.unconfirmed, pull.wait_for) == (CURSOR, 4, 11)
 
 
+def test_an_answer_to_a_part_of_a_push_is_followed_by_the_rest():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    effects = receive(session, Pushed(9, 11, merged=[(1, 2, 11)]))
+    assert effects[1] == do.PreparePush(7, 2, 5_000), "a clone learns of its identity by the rest"
+
+
 def test_all_of_the_queue_is_sent_again_even_what_the_server_says_it_has():
     session = ClientSession()
     session.handle(on.Connected(HELLO))
@@ -157,7 +164,8 @@ def test_pokes_are_applied_only_where_they_follow():
     assert names(receive(session, Poke(12, 13))) == ["ApplyPoke"]
     assert names(receive(session, Poke(11, 13))) == []
     assert names(receive(session, Poke(13, 14))) == ["ApplyPoke"]
-    assert sent(receive(session, Poke(15, 16)), Pull).cursor.sequence == 14
+    assert names(receive(session, Poke(11, 15))) == ["ApplyPoke"], "it begins before the cursor"
+    assert sent(receive(session, Poke(16, 17)), Pull).cursor.sequence == 15
     assert sent(receive(live(), Poke(12, 13, pull=True)), Pull).wait_for == 13
 
 
