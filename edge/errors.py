@@ -1,11 +1,14 @@
 """Errors of the node: each carries a fault kind, a message for people and a retry hint.
 
     EdgeError
-    ├── Unauthenticated, Forbidden, UnknownTenant, UnknownDevice, NotFound
+    ├── Unauthenticated, Forbidden, UnknownTenant, UnknownDevice, NotFound, Conflict
+    ├── InvalidGrant                      a credential, code or refresh token that is worth nothing
+    ├── StepUpNeeded                      the person must prove again who they are
+    ├── ClockApart                        a proof made at another time; carries the node's time
     ├── ClonedDevice, CounterGap, CursorUnknown, WrongApp, SchemaAhead, SchemaTooOld
     ├── InvalidQuery                      a REST read that cannot be answered as asked
     ├── ConstraintViolated                inside the node only: the database refused a statement
-    └── Overloaded, StorageFull, StorageBusy, Unavailable   (retryable)
+    └── RateLimited, Overloaded, StorageFull, StorageBusy, Unavailable   (retryable)
 
 Controllers translate them once, in `edge.problems`.
 """
@@ -63,6 +66,34 @@ class NotFound(EdgeError):
     fault = FaultKind.NOT_FOUND
 
 
+class Conflict(EdgeError):
+    """The thing that is to be made is there already, or has changed meanwhile."""
+
+    fault = FaultKind.CONFLICT
+
+
+class InvalidGrant(EdgeError):
+    """What was presented to sign in or to stay signed in is worth nothing: sign in again."""
+
+    fault = FaultKind.INVALID_GRANT
+
+
+class StepUpNeeded(EdgeError):
+    """The operation is dangerous and the last proof of identity is too old."""
+
+    fault = FaultKind.STEP_UP_NEEDED
+
+
+class ClockApart(EdgeError):
+    """A proof says it was made at another time than now; `now_unix_s` is the node's clock."""
+
+    fault = FaultKind.CLOCK_APART
+
+    def __init__(self, message: str, *, now_unix_s: int) -> None:
+        super().__init__(message)
+        self.now_unix_s = now_unix_s
+
+
 class ClonedDevice(EdgeError):
     """One identity, two different mutations: the phone was restored or copied."""
 
@@ -112,6 +143,21 @@ class InvalidQuery(EdgeError):
 
 class ConstraintViolated(EdgeError):
     """A statement broke an index of the schema; ingest turns it into a rejection."""
+
+
+class RateLimited(EdgeError):
+    """Too many requests of this kind; the next one is admitted after `delay_ms`."""
+
+    fault = FaultKind.RATE_LIMITED
+
+    def __init__(self, message: str, *, delay_ms: int) -> None:
+        super().__init__(message)
+        self.delay_ms = delay_ms
+
+    @property
+    def is_retryable(self) -> bool:
+        """Waiting always helps."""
+        return True
 
 
 class Overloaded(EdgeError):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from litestar.exceptions import HTTPException
 
-from edge.errors import CounterGap, EdgeError
+from edge.errors import ClockApart, CounterGap, EdgeError, InvalidGrant, RateLimited
 from sync_protocol.errors import ProtocolError
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.fault import Fault
@@ -40,6 +40,9 @@ KINDS: Final[Mapping[FaultKind, Kind]] = {
     FaultKind.SCHEMA_AHEAD: Kind(503, "The node's schema is older than the device's"),
     FaultKind.SCHEMA_TOO_OLD: Kind(409, "The app needs an upgrade"),
     FaultKind.UNAUTHENTICATED: Kind(401, "A valid access token is needed"),
+    FaultKind.INVALID_GRANT: Kind(400, "The grant is not valid"),
+    FaultKind.STEP_UP_NEEDED: Kind(403, "This needs a fresh proof of identity"),
+    FaultKind.CLOCK_APART: Kind(400, "The device's clock is too far from the node's"),
     FaultKind.FORBIDDEN: Kind(403, "This is not allowed"),
     FaultKind.UNKNOWN_TENANT: Kind(404, "The tenant is not served here"),
     FaultKind.UNKNOWN_DEVICE: Kind(409, "The device is not known"),
@@ -47,6 +50,7 @@ KINDS: Final[Mapping[FaultKind, Kind]] = {
     FaultKind.COUNTER_GAP: Kind(409, "Mutations are missing"),
     FaultKind.CURSOR_UNKNOWN: Kind(410, "The cursor cannot be continued"),
     FaultKind.NOT_FOUND: Kind(404, "There is no such thing"),
+    FaultKind.CONFLICT: Kind(409, "This is taken already"),
     FaultKind.RATE_LIMITED: Kind(429, "Too many requests"),
     FaultKind.OVERLOADED: Kind(503, "The node is overloaded"),
     FaultKind.STORAGE_FULL: Kind(507, "The storage is full"),
@@ -121,8 +125,7 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, ProblemError):
         return error.problem
     if isinstance(error, EdgeError):
-        extra = {"merged_through": error.merged_through} if isinstance(error, CounterGap) else {}
-        return Problem(error.fault, error.message, retry_after_ms=error.retry_after_ms, extra=extra)
+        return _of_node(error)
     if isinstance(error, ProtocolError):
         return Problem(error.kind, error.message)
     if isinstance(error, msgspec.DecodeError):  # ValidationError is one of them
@@ -148,6 +151,20 @@ def unforeseen() -> Problem:
     return Problem(
         FaultKind.INTERNAL, "The node could not serve this request.", retry_after_ms=5_000
     )
+
+
+def _of_node(error: EdgeError) -> Problem:
+    extra: dict[str, Any] = {}
+    retry_after_ms = error.retry_after_ms
+    if isinstance(error, CounterGap):
+        extra["merged_through"] = error.merged_through
+    elif isinstance(error, ClockApart):
+        extra["now_unix_s"] = error.now_unix_s
+    elif isinstance(error, InvalidGrant):
+        extra["error"] = "invalid_grant"  # as OAuth clients expect it (RFC 6749, section 5.2)
+    elif isinstance(error, RateLimited):
+        retry_after_ms = error.delay_ms
+    return Problem(error.fault, error.message, retry_after_ms=retry_after_ms, extra=extra)
 
 
 def _of_framework(error: HTTPException) -> Problem:
