@@ -1,0 +1,1 @@
+"""Identity: accounts, ways in, sessions, keys, revocations."""
