@@ -1,0 +1,37 @@
+"""Proofs of possession: what a device signs with its Ed25519 key (RFC 8032) to use its session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+CLOCK_DIFFERENCE_S_MAX: Final = 300
+"""A proof is good for five minutes around its time; a phone whose clock is wrong is told ours."""
+NONCE_LENGTH_MIN: Final = 16
+NONCE_LENGTH_MAX: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A signature over what is asked for, when (Unix seconds), and a nonce never used before."""
+
+    at_unix_s: int
+    nonce: str
+    signature: bytes
+
+
+def signed_bytes(purpose: str, *, subject: str, at_unix_s: int, nonce: str) -> bytes:
+    """Return what the device signs: `purpose` names the operation, `subject` what it is about."""
+    digest = sha256(subject.encode()).hexdigest()
+    return f"skerry-proof-1\n{purpose}\n{at_unix_s}\n{nonce}\n{digest}".encode()
+
+
+def is_timely(proof: Proof, *, now_unix_s: int) -> bool:
+    """Tell whether the proof was made about now."""
+    return abs(proof.at_unix_s - now_unix_s) <= CLOCK_DIFFERENCE_S_MAX
+
+
+def device_id(public: bytes) -> str:
+    """Return the id of a device's key: the first 32 hexadecimal digits of its SHA-256."""
+    return sha256(public).hexdigest()[:32]
