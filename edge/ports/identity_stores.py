@@ -185,7 +185,7 @@ class AuditStore(Protocol):
         ...
 
     def pseudonymise(self, tenant: str, person: str, *, pseudonym: str) -> None:
-        """Replace a person as actor and subject, and drop addresses and details of those entries."""
+        """Replace a person as actor and subject; those entries lose address and detail."""
         ...
 
     def trim(self, *, before_ms: int, limit: int) -> int:

@@ -1,0 +1,1 @@
+"""The control database: tenants, accounts, ways in, sessions, keys, revocations and audit."""

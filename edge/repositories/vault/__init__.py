@@ -1,0 +1,1 @@
+"""The vault: password hashes, and flows under way."""
