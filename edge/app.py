@@ -16,6 +16,7 @@ from edge.controllers.docs import DocsController
 from edge.controllers.forwarding import ForwardWrites
 from edge.controllers.gate import Gate
 from edge.controllers.health import HealthController
+from edge.controllers.invitations import InvitationsController
 from edge.controllers.metrics import MetricsController
 from edge.controllers.origins import Origins
 from edge.controllers.receipts import ReceiptsController
@@ -200,6 +201,7 @@ def build_routes(
             *ReceiptsController(node).routes(),
             *ConflictsController(node).routes(),
             *SpacesController(node).routes(),
+            *InvitationsController(node).routes(),
             *HealthController(node).routes(),
             *MetricsController(metrics).routes(),
             *DocsController(node.app).routes(),

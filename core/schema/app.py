@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import DeclarationError
@@ -21,6 +21,10 @@ class App:
 
     `version` is the schema version (1, 2, ...); `spaces` maps each kind of space to its roles;
     phones with a schema below `oldest_version` are told to update.
+
+    `founders` maps kinds of spaces to the role of whoever makes one: kinds without it are made by
+    administrators only. `managers` maps kinds to the roles that may invite, give roles and remove;
+    without it administrators alone do. Both stay on the node: `describe` does not tell them.
     """
 
     def __init__(
@@ -30,6 +34,8 @@ class App:
         version: int,
         spaces: dict[str, Sequence[str]],
         oldest_version: int = 1,
+        founders: Mapping[str, str] | None = None,
+        managers: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         if not is_name(name):
             raise DeclarationError(f"{name!r} cannot name an app")
@@ -43,6 +49,9 @@ class App:
         self.version = version
         self.oldest_version = oldest_version
         self.spaces = {kind: tuple(roles) for kind, roles in spaces.items()}
+        self.founders = dict(founders or {})
+        self.managers = _roles_by_kind("managers", managers or {}, self.spaces)
+        _roles_by_kind("founders", {k: (role,) for k, role in self.founders.items()}, self.spaces)
         self.collections: dict[str, type[Collection]] = {}
         self.rules: dict[str, list[Rule]] = {}
         self.lenses: dict[tuple[str, int], Lens] = {}
@@ -118,6 +127,8 @@ class App:
     def _check_roles(self, declared: type[Collection]) -> None:
         known = set(self.spaces[declared.space_kind])
         access = declared.access
+        if not access.read:
+            raise DeclarationError(f"{declared.collection_name!r} names no role that may read it")
         named = set[str]().union(
             access.read,
             access.insert,
@@ -129,3 +140,18 @@ class App:
         unknown = sorted(named - known)
         if unknown:
             raise DeclarationError(f"{declared.collection_name!r} names unknown roles: {unknown}")
+
+
+def _roles_by_kind(
+    title: str, roles_by_kind: Mapping[str, Sequence[str]], spaces: Mapping[str, Sequence[str]]
+) -> dict[str, frozenset[str]]:
+    """Return roles per kind of space; raise DeclarationError when one is not declared."""
+    for kind, roles in roles_by_kind.items():
+        if kind not in spaces:
+            raise DeclarationError(f"{title} names the undeclared kind of space {kind!r}")
+        if isinstance(roles, str):
+            raise DeclarationError(f"{title} of {kind!r} takes a collection of roles, not one text")
+        unknown = sorted(set(roles) - set(spaces[kind]))
+        if unknown:
+            raise DeclarationError(f"{title} of {kind!r} names unknown roles: {unknown}")
+    return {kind: frozenset(roles) for kind, roles in roles_by_kind.items()}

@@ -12,8 +12,8 @@ import msgspec
 
 from edge.dto.collection_paths import collection_components, collection_paths
 from edge.dto.logs import ConflictPage, ReceiptPage
-from edge.dto.operations import bearer, json_body, json_content, operation, query_parameter
-from edge.dto.spaces import Member, MemberList, NewMember, SpaceList
+from edge.dto.operations import bearer, json_content, operation, query_parameter
+from edge.dto.space_paths import SPACE_TYPES, space_paths
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Page
 from sync_protocol.messages.pull import Pull
@@ -58,13 +58,10 @@ def openapi(app: App, *, version: str) -> Json:
         Receipt,
         ReceiptPage,
         ConflictPage,
-        SpaceList,
-        Member,
-        MemberList,
-        NewMember,
+        *SPACE_TYPES,
     ]
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
-    paths: Json = {**_sync_paths(), **_log_paths(), **_space_paths(), **_node_paths()}
+    paths: Json = {**_sync_paths(), **_log_paths(), **space_paths(), **_node_paths()}
     for declared in app.collections.values():
         paths.update(collection_paths(declared))
         schemas.update(collection_components(declared))
@@ -120,31 +117,6 @@ def _log_paths() -> Json:
     conflicts["parameters"] = [query_parameter("collection", text), query_parameter("row", text)]
     conflicts["parameters"] += page
     return {"/v1/receipts": {"get": receipts}, "/v1/conflicts": {"get": conflicts}}
-
-
-def _space_paths() -> Json:
-    def path_parameter(name: str) -> Json:
-        return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-
-    mine = operation("spaces.mine", "spaces", "List your spaces", json_content("SpaceList"))
-    members = operation(
-        "members.list", "spaces", "List a space's members (admin)", json_content("MemberList")
-    )
-    assign = operation(
-        "members.set", "spaces", "Give a person a role (admin)", json_content("Member")
-    )
-    assign["requestBody"] = json_body("NewMember")
-    remove = operation("members.remove", "spaces", "Take a person out (admin)", {}, status=204)
-    space = path_parameter("space")
-    return {
-        "/v1/spaces": {"get": mine},
-        "/v1/spaces/{space}/members": {"parameters": [space], "get": members},
-        "/v1/spaces/{space}/members/{person}": {
-            "parameters": [space, path_parameter("person")],
-            "put": assign,
-            "delete": remove,
-        },
-    }
 
 
 def _node_paths() -> Json:

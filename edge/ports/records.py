@@ -62,6 +62,28 @@ class MemberRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class InvitationRecord:
+    """A code that makes whoever presents it a member; the code itself is kept nowhere.
+
+    `sequence`: the tenant's when the invitation was made; `is_by_admin`: the inviter needed no role
+    in the space; `email` is a note of whom it is for. Times are Unix ms.
+    """
+
+    id: str
+    code_sha256: bytes
+    space: str
+    role: str
+    inviter: str
+    is_by_admin: bool
+    email: str | None
+    uses: int
+    used: int
+    sequence: int
+    created_ms: int
+    expires_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class ConflictRecord:
     """One lost write. `winner` and `loser` are (value, h, n)."""
 

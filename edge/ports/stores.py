@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ConflictRecord,
         DeviceRecord,
         FeedRow,
+        InvitationRecord,
         MemberRecord,
         MergedRun,
         PrimaryChangeRecord,
@@ -186,8 +187,28 @@ class MemberStore(Protocol):
         """Return the person's memberships whose space has a row write after a sequence."""
         ...
 
-    def of_space(self, space: str) -> list[MemberRecord]:
-        """Return a space's present members."""
+    def latest(self, person: str, space: str) -> MemberRecord | None:
+        """Return a person's membership as it was last changed: its role is None once removed."""
+        ...
+
+    def of_space(self, space: str, *, limit: int) -> list[MemberRecord]:
+        """Return a space's present members, by person; at most `limit`."""
+        ...
+
+    def count(self, space: str) -> int:
+        """Return how many members a space has."""
+        ...
+
+    def count_others(self, space: str, *, roles: Iterable[str], besides: str) -> int:
+        """Return how many members besides one person have one of these roles."""
+        ...
+
+    def note_founder(self, space: str, person: str) -> None:
+        """Note who made a space."""
+        ...
+
+    def founded_by(self, person: str) -> int:
+        """Return how many spaces a person has made."""
         ...
 
     def set(self, member: MemberRecord) -> None:
@@ -204,6 +225,38 @@ class MemberStore(Protocol):
 
     def touch_spaces(self, heads: Mapping[str, int]) -> None:
         """Note the last row write of each space."""
+        ...
+
+
+class InvitationStore(Protocol):
+    """Invitations to spaces; "open" ones have not expired and are not used up."""
+
+    def add(self, invitation: InvitationRecord) -> None:
+        """Store a new invitation."""
+        ...
+
+    def by_code(self, code_sha256: bytes) -> InvitationRecord | None:
+        """Return the invitation with a code, whatever its state."""
+        ...
+
+    def open(self, space: str, *, now_ms: int, limit: int) -> list[InvitationRecord]:
+        """Return the open invitations to a space, oldest first; at most `limit`."""
+        ...
+
+    def use(self, invitation: str) -> None:
+        """Count one use."""
+        ...
+
+    def revoke(self, space: str, invitation: str) -> bool:
+        """Drop an invitation to this space; return whether there was one."""
+        ...
+
+    def trim_used_up(self, space: str, *, kept: int) -> None:
+        """Drop the oldest used-up invitations to a space."""
+        ...
+
+    def drop_expired(self, *, now_ms: int, limit: int) -> int:
+        """Drop invitations that have expired, at most `limit`; return how many."""
         ...
 
 
@@ -285,6 +338,11 @@ class Unit(Protocol):
     @property
     def members(self) -> MemberStore:
         """Members."""
+        ...
+
+    @property
+    def invitations(self) -> InvitationStore:
+        """Invitations."""
         ...
 
     @property

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from edge.repositories.conflicts import SqlConflicts
 from edge.repositories.devices import SqlDevices
 from edge.repositories.digests import SqlDigests
+from edge.repositories.invitations import SqlInvitations
 from edge.repositories.members import SqlMembers
 from edge.repositories.meta import SqlMeta
 from edge.repositories.migrations import migrate
@@ -39,6 +40,7 @@ class SqlUnit:
         self.devices = SqlDevices(sql)
         self.receipts = SqlReceipts(sql)
         self.members = SqlMembers(sql)
+        self.invitations = SqlInvitations(sql)
         self.digests = SqlDigests(sql)
         self.conflicts = SqlConflicts(sql)
 

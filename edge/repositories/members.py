@@ -9,7 +9,7 @@ import msgspec
 from edge.ports.records import MemberRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from edge.ports.sql import SqlWriter
 
@@ -56,9 +56,41 @@ class SqlMembers:
             (person, after),
         )
 
-    def of_space(self, space: str) -> list[MemberRecord]:
-        """Return a space's present members."""
-        return self._select("WHERE m.space = ? AND m.role IS NOT NULL", (space,))
+    def latest(self, person: str, space: str) -> MemberRecord | None:
+        """Return a person's membership as it was last changed, removed ones too."""
+        found = self._select("WHERE m.person = ? AND m.space = ?", (person, space))
+        return found[0] if found else None
+
+    def of_space(self, space: str, *, limit: int) -> list[MemberRecord]:
+        """Return a space's present members, by person; at most `limit`."""
+        return self._select(
+            "WHERE m.space = ? AND m.role IS NOT NULL ORDER BY m.person LIMIT ?", (space, limit)
+        )
+
+    def count(self, space: str) -> int:
+        """Return how many members a space has."""
+        row = self._sql.one(
+            "SELECT count(*) FROM sk_member WHERE space = ? AND role IS NOT NULL", (space,)
+        )
+        return 0 if row is None else row[0]
+
+    def count_others(self, space: str, *, roles: Iterable[str], besides: str) -> int:
+        """Return how many members besides one person have one of these roles."""
+        row = self._sql.one(
+            "SELECT count(*) FROM sk_member WHERE space = ? AND person <> ? "
+            "AND role IN (SELECT value FROM json_each(?))",
+            (space, besides, msgspec.json.encode([*roles]).decode()),
+        )
+        return 0 if row is None else row[0]
+
+    def note_founder(self, space: str, person: str) -> None:
+        """Note who made a space."""
+        self._sql.run("INSERT INTO sk_founder (space, person) VALUES (?, ?)", (space, person))
+
+    def founded_by(self, person: str) -> int:
+        """Return how many spaces a person has made."""
+        row = self._sql.one("SELECT count(*) FROM sk_founder WHERE person = ?", (person,))
+        return 0 if row is None else row[0]
 
     def set(self, member: MemberRecord) -> None:
         """Store a membership; its space comes into being with its first member."""

@@ -53,6 +53,18 @@ CREATE TABLE IF NOT EXISTS sk_space (
     space TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, sequence INTEGER NOT NULL DEFAULT 0
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS sk_space__sequence ON sk_space (sequence);
+CREATE TABLE IF NOT EXISTS sk_founder (
+    space TEXT NOT NULL PRIMARY KEY, person TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sk_founder__person ON sk_founder (person);
+CREATE TABLE IF NOT EXISTS sk_invitation (
+    id TEXT NOT NULL PRIMARY KEY, code_sha256 BLOB NOT NULL UNIQUE, space TEXT NOT NULL,
+    role TEXT NOT NULL, inviter TEXT NOT NULL, is_by_admin INTEGER NOT NULL, email TEXT,
+    uses INTEGER NOT NULL, used INTEGER NOT NULL, sequence INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS sk_invitation__space ON sk_invitation (space, expires_ms);
+CREATE INDEX IF NOT EXISTS sk_invitation__expires ON sk_invitation (expires_ms);
 CREATE TABLE IF NOT EXISTS sk_digest (
     space TEXT NOT NULL, collection TEXT NOT NULL, bucket INTEGER NOT NULL,
     digest BLOB NOT NULL, rows INTEGER NOT NULL, PRIMARY KEY (space, collection, bucket)

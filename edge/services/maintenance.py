@@ -29,6 +29,8 @@ COLLECTED_ROWS_MAX: Final = 10_000
 RECEIPTS_KEPT: Final = 50_000
 """Mutations per device whose receipts are kept: far more than a phone has in doubt."""
 LOG_ENTRIES_KEPT: Final = 100_000
+INVITATIONS_DROPPED_MAX: Final = 1_000
+"""Per round: a round is short, and expired invitations are worth nothing while they wait."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -85,6 +87,7 @@ class Maintenance:
         dropped = unit.rows.collect(horizon=horizon, rows_max=COLLECTED_ROWS_MAX)
         unit.receipts.trim(kept_per_device=RECEIPTS_KEPT)
         unit.conflicts.trim(kept=LOG_ENTRIES_KEPT)
+        unit.invitations.drop_expired(now_ms=now_ms, limit=INVITATIONS_DROPPED_MAX)
         self._mark(unit.meta.get("database"), sequence)
         return dropped
 

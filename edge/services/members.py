@@ -1,9 +1,12 @@
-"""Spaces and their members, managed by administrators; devices learn of it at the next pull."""
+"""Memberships as operators set them, unconditionally; devices learn of it at the next pull.
+
+What people may do by themselves is in `edge.services.spaces`.
+"""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from core.ids import is_id
 from edge.errors import InvalidQuery, NotFound
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
     from edge.ports.stores import Database, Unit
     from edge.services.session import Principal
 
-MEMBERS_LISTED_MAX = 10_000
+MEMBERS_LISTED_MAX: Final = 10_000
+"""One answer of about 1 MB; the CLI and REST list no more."""
 
 
 class Members:
@@ -47,14 +51,17 @@ class Members:
 
     async def list(self, space: str) -> list[MemberRecord]:
         """Return a space's members."""
-        return await self._database.read(lambda unit: unit.members.of_space(space))
+        return await self._database.read(
+            lambda unit: unit.members.of_space(space, limit=MEMBERS_LISTED_MAX)
+        )
 
     async def spaces(self, principal: Principal) -> list[MemberRecord]:
         """Return the principal's own memberships."""
         return await self._database.read(lambda unit: unit.members.of_person(principal.person))
 
 
-def _next_sequence(unit: Unit) -> int:
+def next_sequence(unit: Unit) -> int:
+    """Take the tenant's next sequence, for a change of a membership."""
     sequence = unit.meta.get("sequence") + 1
     unit.meta.set("sequence", sequence)
     return sequence
@@ -67,7 +74,7 @@ def _set(space: str, kind: str, person: str, role: str, unit: Unit) -> MemberRec
     present = unit.members.membership(person, space)
     if present is not None and present.role == role:
         return present
-    member = MemberRecord(person, space, kind, role, _next_sequence(unit))
+    member = MemberRecord(person, space, kind, role, next_sequence(unit))
     unit.members.set(member)
     return member
 
@@ -76,4 +83,4 @@ def _remove(space: str, person: str, unit: Unit) -> None:
     present = unit.members.membership(person, space)
     if present is None:
         raise NotFound("This person is not in this space.")
-    unit.members.set(MemberRecord(person, space, present.kind, None, _next_sequence(unit)))
+    unit.members.set(MemberRecord(person, space, present.kind, None, next_sequence(unit)))

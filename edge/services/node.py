@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from core.ids import TenantId, is_id
 from edge.errors import InvalidQuery, UnknownTenant
 from edge.services.devices import Devices
+from edge.services.explain import Explain
 from edge.services.history import Conflicts, Receipts
 from edge.services.ingest.service import Ingest
+from edge.services.invitations import Invitations
 from edge.services.leases import Leases
 from edge.services.live import Live
 from edge.services.maintenance import Maintenance
 from edge.services.members import Members
 from edge.services.pulls import Pulls
 from edge.services.rows import RowReads, RowWrites
+from edge.services.spaces import Spaces
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -64,6 +67,9 @@ class Tenant:
         self.receipts = Receipts(database)
         self.conflicts = Conflicts(app, database)
         self.members = Members(app, database, on_change=self.live.notify)
+        self.spaces = Spaces(app, database, now_ms=now_ms, on_change=self.live.notify)
+        self.invitations = Invitations(app, database, now_ms=now_ms, on_change=self.live.notify)
+        self.explain = Explain(app, database, now_ms=now_ms)
 
     def start(self) -> None:
         """Start the tenant's workers on the running loop."""

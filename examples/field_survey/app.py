@@ -118,7 +118,13 @@ class Finding(Collection, space="region"):
     place = ListOrder()
 
 
-app = App("field_survey", version=1, spaces={"region": EVERYBODY})
+app = App(
+    "field_survey",
+    version=1,
+    spaces={"region": EVERYBODY},
+    founders={"region": "lead"},  # whoever opens a region leads it
+    managers={"region": LEAD},
+)
 app.add(Airfield, Finding)
 
 

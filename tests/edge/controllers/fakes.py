@@ -5,9 +5,10 @@ from collections import defaultdict
 from types import SimpleNamespace
 
 from core import Access, AddWins, App, Collection, Counter, Group, Lww, Ranked
-from core.ids import DeviceNumber
-from edge.errors import NotFound, UnknownDevice, UnknownTenant
+from core.ids import DeviceNumber, SpaceId
+from edge.errors import InvalidGrant, NotFound, UnknownDevice, UnknownTenant
 from edge.services.session import DeviceSession
+from edge.services.spaces import Founded
 from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.pushed import Pushed, Receipt
@@ -81,8 +82,12 @@ class FakeTenant:
         self.writes = SimpleNamespace(apply=self.apply)
         self.receipts = SimpleNamespace(list=self.nothing)
         self.conflicts = SimpleNamespace(list=self.nothing)
-        self.members = SimpleNamespace(
-            set=self.nothing, remove=self.nothing, list=self.nothing, spaces=self.nothing
+        self.members = SimpleNamespace(spaces=self.nothing)
+        self.spaces = SimpleNamespace(
+            found=self.found, assign=self.nothing, remove=self.managed, members=self.managed
+        )
+        self.invitations = SimpleNamespace(
+            create=self.managed, list=self.managed, revoke=self.managed, accept=self.nobody
         )
         self.receipt = None
         self.query = None
@@ -144,6 +149,19 @@ class FakeTenant:
                 versions=dict.fromkeys(change.fields, 7),
             )
         return Receipt(counter=1, outcome="merged", sequence=1)
+
+    async def found(self, principal, *, kind, space=None):
+        self.check()
+        return Founded(SpaceId(space or "new"), kind, "surveyor")
+
+    async def managed(self, principal, *arguments, **options):
+        self.check()
+        if not principal.is_admin:
+            raise NotFound("There is no such space for you.")
+        return []
+
+    async def nobody(self, principal, code):
+        raise InvalidGrant("This invitation is not valid, or not valid any more.")
 
     async def nothing(self, *arguments, **options):
         self.check()

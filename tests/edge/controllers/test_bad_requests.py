@@ -127,8 +127,11 @@ ADDRESSES = [
     ("GET", "/v1/receipts?device=0", 400, "malformed"),
     ("GET", "/v1/conflicts?row=x", 400, "malformed"),
     ("GET", "/v1/conflicts?collection=nonsense", 400, "malformed"),
-    ("GET", "/v1/spaces/north/members", 403, "forbidden"),
-    ("DELETE", "/v1/spaces/north/members/ada", 403, "forbidden"),
+    ("GET", "/v1/spaces/north/members", 404, "not-found"),
+    ("DELETE", "/v1/spaces/north/members/ada", 404, "not-found"),
+    ("GET", "/v1/spaces/north/invitations", 404, "not-found"),
+    ("GET", "/v1/spaces/north/invitations?x=1", 400, "malformed"),
+    ("DELETE", "/v1/spaces/north/invitations/-", 404, "not-found"),
 ]
 
 
