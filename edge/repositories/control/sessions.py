@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edge.ports.identity_records import SessionRecord
 from edge.repositories.control.texts import to_text, words_of
@@ -16,8 +16,6 @@ _COLUMNS: Final = (
     "tenant, id, person, device, state, generation, current, previous, salt, created_ms, "
     "refreshed_ms, expires_ms, proved_s, methods, reason"
 )
-_METHODS: Final = 13
-"""Where the methods are among the columns."""
 
 
 class SqlSessions:
@@ -116,4 +114,6 @@ class SqlSessions:
 
 
 def _record(row: SqlRow) -> SessionRecord:
-    return SessionRecord(*(*row[:_METHODS], words_of(row[_METHODS]), *row[_METHODS + 1 :]))
+    columns: list[Any] = [*row]
+    columns[-2] = words_of(columns[-2])
+    return SessionRecord(*columns)
