@@ -4,7 +4,9 @@ Everything of a tenant holds its canary. `OTHER_ONLY` ids exist for the tenant t
 """
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from edge.ports.identity_records import (
     AccountRecord,
@@ -63,7 +65,7 @@ class Units:
         self.control = ControlSqlUnit(sql)
         self.vault = VaultSqlUnit(sql)
 
-    def __getitem__(self, store):
+    def __getitem__(self, store) -> Any:
         if store == "vault":
             return self.vault
         return getattr(self.control, store, None) or getattr(self.vault, store)
@@ -143,7 +145,7 @@ class Case:
 
     store: str
     method: str
-    call: object
+    call: Callable[..., Any]
 
     def __str__(self):
         return f"{self.store}.{self.method}"
