@@ -36,7 +36,7 @@ KEYS_MAX: Final = 1_000
 
 
 class KeyFiles:
-    """The keys of one folder; see `edge.ports.keys.KeyStore`."""
+    """The keys of one folder: `KeyStore` and `PrivateKeys` of edge.ports.keys."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -61,13 +61,37 @@ class KeyFiles:
             return SigningKey(path.stem, private)
         return self._make()
 
+    def make(self, node: str) -> SigningKey:
+        """Make a node's key: no `.pub` file, its public half is published by the database."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self._made(f"{node}-")
+
+    def private_key(self, kid: str) -> SigningKey | None:
+        """Return a key by its id; None when this folder has no such private key."""
+        path = self._folder / f"{kid}.pem"
+        if not path.is_file():
+            return None
+        private = load_pem_private_key(path.read_bytes(), password=None)
+        if not isinstance(private, Ed25519PrivateKey):
+            raise Unavailable(f"{path.name} is not an Ed25519 key")
+        return SigningKey(kid, private)
+
+    def forget(self, kid: str) -> None:
+        """Delete a private key, and the file of its public half if there is one."""
+        (self._folder / f"{kid}.pem").unlink(missing_ok=True)
+        (self._folder / f"{kid}.pub").unlink(missing_ok=True)
+
     def _make(self) -> SigningKey:
+        key = self._made(DEVELOPMENT_PREFIX)
+        self._publish(key.kid, key.private)
+        return key
+
+    def _made(self, prefix: str) -> SigningKey:
         private = Ed25519PrivateKey.generate()
         raw = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        kid = DEVELOPMENT_PREFIX + urlsafe_b64encode(sha256(raw).digest()[:9]).decode()
+        kid = prefix + urlsafe_b64encode(sha256(raw).digest()[:9]).decode()
         pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         _write(self._folder / f"{kid}.pem", pem, mode=0o600)
-        self._publish(kid, private)
         return SigningKey(kid, private)
 
     def _publish(self, kid: str, private: Ed25519PrivateKey) -> None:
