@@ -49,6 +49,14 @@ class SqlEngine(Protocol):
         """Run `work` in the one write transaction; commit durably on return, roll back on raise."""
         ...
 
+    async def scrub(self) -> bool:
+        """Leave no trace of deleted content in the database's files.
+
+        Costs a rewrite of the whole file, during which writes wait. Returns False when a reader in
+        another process kept the log of older pages from being emptied: try again later.
+        """
+        ...
+
     async def close(self) -> None:
         """Checkpoint and close; later calls raise Unavailable."""
         ...

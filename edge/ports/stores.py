@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from core.judge import RowKey
     from core.row import RowDelta, RowState
+    from edge.ports.archive import ArchiveStore
     from edge.ports.queries import RowQuery
     from edge.ports.records import (
         BucketDelta,
@@ -355,6 +356,11 @@ class Unit(Protocol):
         """Conflicts."""
         ...
 
+    @property
+    def archive(self) -> ArchiveStore:
+        """Archive."""
+        ...
+
     def nested(self, work: Callable[[], T]) -> T:
         """Run `work` so that its writes are undone if it raises, and only those."""
         ...
@@ -369,6 +375,10 @@ class Database(Protocol):
 
     async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the one write transaction: all of it is durable on return, or none."""
+        ...
+
+    async def scrub(self) -> bool:
+        """Rewrite the files so that nothing deleted is left in them; False: a reader was there."""
         ...
 
     async def close(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from edge.repositories.archive import SqlArchive
 from edge.repositories.conflicts import SqlConflicts
 from edge.repositories.devices import SqlDevices
 from edge.repositories.digests import SqlDigests
@@ -43,6 +44,7 @@ class SqlUnit:
         self.invitations = SqlInvitations(sql)
         self.digests = SqlDigests(sql)
         self.conflicts = SqlConflicts(sql)
+        self.archive = SqlArchive(sql, tables)
 
     def nested(self, work: Callable[[], T]) -> T:
         """Run `work` under a savepoint."""
@@ -91,6 +93,10 @@ class TenantDatabase:
     async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the one write transaction."""
         return await self._engine.write(lambda sql: work(SqlUnit(sql, self._tables)))
+
+    async def scrub(self) -> bool:
+        """Leave no trace of deleted content in the files."""
+        return await self._engine.scrub()
 
     async def close(self) -> None:
         """Close the engine."""

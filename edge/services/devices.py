@@ -15,7 +15,7 @@ from sync_protocol.messages.welcome import Welcome
 from sync_protocol.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from core.schema.app import App
     from edge.ports.records import DeviceRecord
@@ -77,6 +77,11 @@ class Devices:
             )
         )
         return record.n
+
+    def forget(self, devices: Iterable[int]) -> None:
+        """Forget whose some devices are: their owner has been erased."""
+        for device in devices:
+            self._owners.pop(device, None)
 
     def require_schema(self, app: str, schema_version: int) -> None:
         """Check that this node can serve an app of this name and schema version."""

@@ -172,6 +172,12 @@ class Live:
                 stream.counter = counters.get(device, 0)
                 return now
 
+    def expel(self, person: str) -> None:
+        """End every stream of one person: who is erased reads nothing more (L1)."""
+        for stream in list(self._streams):
+            if stream.session.principal.person == person:
+                stream.close()
+
     def drop(self, stream: Subscription) -> None:
         """Forget a stream."""
         self._streams.discard(stream)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
 from core.ids import TenantId, is_id
-from edge.errors import InvalidQuery, UnknownTenant
+from edge.errors import InvalidQuery, Unavailable, UnknownTenant
+from edge.services.archive import Archive
 from edge.services.devices import Devices
 from edge.services.explain import Explain
 from edge.services.history import Conflicts, Receipts
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     OpenDatabase = Callable[[TenantId], Awaitable[Database]]
     OnCommit = Callable[[TenantId, CommitResult, float], None]
     Mark = Callable[[TenantId, str, int], None]
+    Erase = Callable[[TenantId], None]
 
 
 def _no_mark(_tenant: TenantId, _database: str, _sequence: int) -> None:
@@ -70,6 +73,9 @@ class Tenant:
         self.spaces = Spaces(app, database, now_ms=now_ms, on_change=self.live.notify)
         self.invitations = Invitations(app, database, now_ms=now_ms, on_change=self.live.notify)
         self.explain = Explain(app, database, now_ms=now_ms)
+        self.archive = Archive(
+            app, database, tenant=tenant, live=self.live, devices=self.devices, now_ms=now_ms
+        )
 
     def start(self) -> None:
         """Start the tenant's workers on the running loop."""
@@ -107,6 +113,7 @@ class Node:
         on_commit: OnCommit,
         existing: Callable[[], list[TenantId]],
         mark: Mark = _no_mark,
+        erase: Erase | None = None,
     ) -> None:
         self.app = app
         self._wanted = list(tenants)
@@ -115,6 +122,9 @@ class Node:
         self._on_commit = on_commit
         self._existing = existing
         self._mark = mark
+        self._erase = erase
+        self._erasing: set[TenantId] = set()
+        self._opening = asyncio.Lock()
         self._tenants: dict[TenantId, Tenant] = {}
         self._is_open = False
 
@@ -127,9 +137,13 @@ class Node:
         """Return why requests cannot be served, or None."""
         return None if self._is_open else "The node is starting or stopping."
 
-    async def open(self) -> None:
-        """Open every tenant: migrations run here, before the first request."""
-        for tenant in dict.fromkeys([*self._wanted, *self._existing()]):
+    def configured(self) -> list[TenantId]:
+        """Return the tenants that are configured or have a database."""
+        return list(dict.fromkeys([*self._wanted, *self._existing()]))
+
+    async def open(self, tenants: Iterable[TenantId] | None = None) -> None:
+        """Open tenants (all there are, unless given): migrations run before the first request."""
+        for tenant in self.configured() if tenants is None else tenants:
             await self._open(tenant)
         self._is_open = True
 
@@ -143,6 +157,12 @@ class Node:
     async def tenant(self, tenant: TenantId) -> Tenant:
         """Return an open tenant; raises UnknownTenant."""
         found = self._tenants.get(tenant)
+        if found is None and self._is_open and tenant in self._existing():
+            # Another process of this node has made it since this one was started.
+            async with self._opening:
+                if tenant not in self._tenants and tenant not in self._erasing:
+                    await self._open(tenant)
+            found = self._tenants.get(tenant)
         if found is None:
             raise UnknownTenant("This node does not serve this tenant.")
         return found
@@ -151,8 +171,30 @@ class Node:
         """Make a tenant, or do nothing when it is there."""
         if not is_id(tenant):
             raise InvalidQuery("A tenant is named by an id of 1 to 64 characters.")
-        if tenant not in self._tenants:
-            await self._open(tenant)
+        if tenant in self._erasing:
+            raise Unavailable("This tenant is being erased.")
+        async with self._opening:
+            if tenant not in self._tenants:
+                await self._open(tenant)
+
+    async def erase_tenant(self, tenant: TenantId) -> None:
+        """Close a tenant and delete everything kept of it; raises UnknownTenant.
+
+        Streams end and requests are refused from here on; after a failure, call it again. A tenant
+        named in the settings comes back empty at the next start, any other one does not.
+        """
+        if self._erase is None:
+            raise Unavailable("This process reads only.")
+        if tenant not in self._tenants and tenant not in self._existing():
+            raise UnknownTenant("This node does not serve this tenant.")
+        self._erasing.add(tenant)
+        try:
+            found = self._tenants.pop(tenant, None)
+            if found is not None:
+                await found.close()
+            await asyncio.to_thread(self._erase, tenant)
+        finally:
+            self._erasing.discard(tenant)
 
     def tenants(self) -> list[TenantId]:
         """Return the open tenants."""

@@ -41,5 +41,11 @@ class HighWaterFiles:
         except OSError:
             draft.unlink(missing_ok=True)
 
+    def erase(self, tenant: TenantId) -> None:
+        """Delete a tenant's mark; does nothing when there is none."""
+        path = self._path(tenant)
+        path.with_suffix(".new").unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
     def _path(self, tenant: TenantId) -> Path:
         return self._folder / f"{tenant}.json"

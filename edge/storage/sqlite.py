@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
@@ -116,6 +116,26 @@ def _in_transaction(work: Callable[[SqlWriter], T], connection: sqlite3.Connecti
     return result
 
 
+def _vacuum(connection: sqlite3.Connection) -> None:
+    """Rewrite the file from what lives in it.
+
+    `secure_delete` alone is not enough: it clears deleted cells and freed pages, but not the copies
+    of cells that rebalancing has left in the gaps of pages in use: after 13,000 deleted rows the
+    deleted name was still in the file 253 times. The rewrite costs about 6 s per GiB. The copy that
+    VACUUM makes goes to a file, because the database may be larger than the memory.
+    """
+    connection.execute("PRAGMA temp_store = FILE")
+    try:
+        connection.execute("VACUUM")
+    finally:
+        connection.execute("PRAGMA temp_store = MEMORY")
+
+
+def _empty_wal(connection: sqlite3.Connection) -> bool:
+    is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return is_busy == 0
+
+
 @contextmanager
 def _translated() -> Generator[None]:
     try:
@@ -185,6 +205,21 @@ class SqliteEngine:
                 )
             finally:
                 self._idle_readers.appendleft(reader)
+
+    async def scrub(self) -> bool:
+        """Rewrite the file and empty the WAL, with writes and this process's reads held back."""
+        self._require_open()
+        writer = self._writer
+        if writer is None:
+            raise Unavailable("This process reads only.")
+        async with self._write_turn:
+            with _translated():
+                await asyncio.shield(writer.unit(_vacuum))
+            async with AsyncExitStack() as readers_out:
+                for _ in range(READERS_MAX):
+                    await readers_out.enter_async_context(self._reader_free)
+                with _translated():
+                    return await asyncio.shield(writer.unit(_empty_wal))
 
     async def close(self) -> None:
         """Close readers, then the writer, which checkpoints and removes the WAL."""

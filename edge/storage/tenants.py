@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from core.ids import TenantId
+from core.ids import TenantId, require_id
 from edge.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".db"
+BESIDE = ("-shm", "-wal", "-journal")
+"""What SQLite keeps beside a database; erased first, so that no log outlives its database."""
 
 
 class TenantFiles:
@@ -23,6 +25,13 @@ class TenantFiles:
     def existing(self) -> list[TenantId]:
         """Return the tenants that have a database."""
         return sorted(TenantId(path.stem) for path in self._folder.glob(f"*{SUFFIX}"))
+
+    def erase(self, tenant: TenantId) -> None:
+        """Delete a closed tenant's files; does nothing when there are none."""
+        path = self._folder / f"{require_id(tenant, kind='tenant id')}{SUFFIX}"
+        for name in BESIDE:
+            path.with_name(path.name + name).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
     async def open(self, tenant: TenantId) -> SqliteEngine:
         """Open a tenant's database, making the file if it is missing."""

@@ -109,8 +109,8 @@ class RecordedDatabase:
         self.journal.extend(notes)
         return result
 
-    async def close(self) -> None:
-        await self._inner.close()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 class Harness:
@@ -248,6 +248,7 @@ def make_node(harness: Harness, *, synchronous: Any = "NORMAL") -> Node:
         now_ms=harness.clock,
         on_commit=lambda *_: None,
         existing=files.existing,
+        erase=files.erase,
     )
 
 
