@@ -14,6 +14,7 @@ from core.ids import TenantId, is_id
 ENVIRONMENT_PREFIX: Final = "SKERRY_"
 _DURATION = re.compile(r"(\d{1,9})(s|m|h|d)?", re.ASCII)
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_NODE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
 _TRUE: Final = frozenset({"1", "true", "yes", "on"})
 _FALSE: Final = frozenset({"0", "false", "no", "off"})
 
@@ -48,6 +49,21 @@ class Settings:
     """Origins of web pages that may call this node; native apps send none."""
     metrics_public: bool | None = None
     """None: public only when the node listens on a loopback address."""
+    node: str = "standalone"
+    """The node's name, in its tokens and in the ids of its keys."""
+    region: str = ""
+    """Where the node is; empty: it may sign for tenants of every region."""
+    limits: str = ""
+    """Overrides of the limits, such as `login.account=10/5m,push.device=off`."""
+    mail: str = ""
+    """An SMTP URL; empty: mails are written into the data folder, for development."""
+    issuers: str = ""
+    """Issuers of ID tokens with their audiences: `google=client-id,https://login.example=aud`."""
+    passkey_domain: str = ""
+    """The relying party id of passkeys; empty: none are taken."""
+    address_header: str = ""
+    """A header in which a trusted proxy in front gives the client's address, such as
+    Fly-Client-IP; empty: the address of the connection counts, and no header is believed."""
     drain_s: int = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -164,6 +180,20 @@ def _tenants(value: object) -> tuple[TenantId, ...]:
     return tuple(TenantId(word) for word in dict.fromkeys(words))
 
 
+def _node_name(value: object) -> str:
+    if _NODE_NAME.fullmatch(str(value)) is None:
+        raise SettingError(f"{value!r} is not a name of small letters, digits and hyphens")
+    return str(value)
+
+
+def _region(value: object) -> str:
+    return _node_name(value) if str(value) else ""
+
+
+def _text(value: object) -> str:
+    return str(value).strip()
+
+
 def _origins(value: object) -> tuple[str, ...]:
     words = _words(value)
     for word in words:
@@ -196,6 +226,13 @@ _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     "stream_ping_interval_s": _seconds(1, 600),
     "origins": _origins,
     "metrics_public": _truth,
+    "node": _node_name,
+    "region": _region,
+    "limits": _text,
+    "mail": _text,
+    "issuers": _text,
+    "passkey_domain": _text,
+    "address_header": _text,
     "drain_s": _seconds(0, 600),
     "log_level": _choice("debug", "info", "warning", "error"),
 }

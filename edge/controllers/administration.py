@@ -1,4 +1,4 @@
-"""/v1/admin: one tenant's accounts, service tokens, audit trail and settings, for administrators."""
+"""/v1/admin: one tenant's accounts, service tokens, audit trail and settings."""
 
 from __future__ import annotations
 

@@ -22,11 +22,31 @@ if TYPE_CHECKING:
 
 READING_POSTS: Final = frozenset({"/v1/sync/pull", "/v1/sync/repair"})
 READING_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+EXPORT_SUFFIX: Final = "/export"
+CLIENT_HEADER: Final = b"x-skerry-client"
+"""The client's address on the way to the writer, which believes it on its unix socket alone."""
 _HOP_BY_HOP: Final = frozenset(
-    {b"connection", b"keep-alive", b"transfer-encoding", b"te", b"upgrade", b"host", b"expect"}
+    {
+        CLIENT_HEADER,
+        b"connection",
+        b"keep-alive",
+        b"transfer-encoding",
+        b"te",
+        b"upgrade",
+        b"host",
+        b"expect",
+    }
 )
 _KEPT_ANSWER: Final = frozenset(
-    {"content-type", "content-encoding", "retry-after", "etag", "cache-control", "vary"}
+    {
+        "content-type",
+        "content-encoding",
+        "content-disposition",
+        "retry-after",
+        "etag",
+        "cache-control",
+        "vary",
+    }
 )
 
 
@@ -45,6 +65,8 @@ class ForwardWrites:
         context: Any = scope
         body = await read_body_raw(receive, bytes_max=limits.MESSAGE_BYTES_MAX)
         headers = [(n, v) for n, v in context["headers"] if n not in _HOP_BY_HOP]
+        address = str(context["state"].get("address", ""))
+        headers.append((CLIENT_HEADER, address.encode("ascii", "replace")))
         target = context["raw_path"].decode("ascii")
         if context["query_string"]:
             target += "?" + context["query_string"].decode("ascii")
@@ -71,4 +93,6 @@ def mutations_as_msgpack(mutations: list[msgspec.Raw]) -> list[msgspec.Raw]:
 
 
 def _reads_only(method: str, path: str) -> bool:
+    if path.endswith(EXPORT_SUFFIX):
+        return False  # an export is noted in the audit trail
     return method in READING_METHODS or path in READING_POSTS

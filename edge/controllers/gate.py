@@ -5,19 +5,25 @@ Invariants
   G2  every HTTP answer carries x-request-id; every refusal is a problem document
   G3  an error nobody foresaw is logged once and answered without saying anything about itself
   G4  a connection from a web page of an origin that is not allowed gets no stream
+  G5  no header says who is at the other end, unless the operator has named one that a proxy sets,
+      or the request came over the unix socket that only this node's own workers can open
 """
 
 from __future__ import annotations
 
 import time
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from edge.controllers.forwarding import CLIENT_HEADER
 from edge.controllers.origins import Origins
-from edge.errors import Forbidden, Overloaded, Unauthenticated
+from edge.dto.identity_operations import PUBLIC_IDENTITY_PATHS
+from edge.errors import EdgeError, Forbidden, Overloaded, Unauthenticated
 from edge.observability import request_id
 from edge.problems import Problem, problem_of, unforeseen
+from edge.services.limits import LimitKind
 from sync_protocol.transport import BEARER_SUBPROTOCOL
 
 if TYPE_CHECKING:
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from edge.observability import Metrics
+    from edge.services.limits import Limits
     from edge.services.session import Principal
     from edge.services.tokens import Tokens
 
@@ -34,6 +41,13 @@ PUBLIC_PATHS: Final = frozenset(
 )
 METRICS_PATH: Final = "/metrics"
 """Web pages cannot set headers on a WebSocket: they offer this subprotocol, then the token."""
+ADDRESS_LENGTH_MAX: Final = 64
+_KINDS: Final = (
+    ("/v1/sync/push", LimitKind.PUSH),
+    ("/v1/sync/", LimitKind.PULL),
+    ("/v1/admin/", LimitKind.ADMIN),
+    ("/v1/operator/", LimitKind.ADMIN),
+)
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -49,6 +63,9 @@ class Gate:
         origins: Origins,
         requests_in_flight_max: int,
         are_metrics_public: bool,
+        has_identity: bool = False,
+        limits: Limits | None = None,
+        address_header: str = "",
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._routes = routes
@@ -58,7 +75,10 @@ class Gate:
         self._in_flight = 0
         self._in_flight_max = requests_in_flight_max
         public = {METRICS_PATH} if are_metrics_public else set[str]()
-        self._public = PUBLIC_PATHS | public
+        ways_in = PUBLIC_IDENTITY_PATHS if has_identity else frozenset[str]()
+        self._public = PUBLIC_PATHS | public | ways_in
+        self._limits = limits
+        self._address_header = address_header.lower().encode()
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,6 +98,7 @@ class Gate:
         try:
             if self._in_flight > self._in_flight_max:
                 raise Overloaded("The node is busy with other requests.")  # noqa: TRY301
+            scope["state"]["address"] = self._address(scope, answer.headers)
             if scope["method"] == "OPTIONS" and answer.is_preflight:
                 await answer.preflight()
             else:
@@ -102,12 +123,13 @@ class Gate:
     async def _websocket(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401
         headers = _headers(scope)
         identity = request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
-        scope["state"] = {**scope.get("state", {}), "request_id": identity}
+        address = self._address(scope, headers)
+        scope["state"] = {**scope.get("state", {}), "request_id": identity, "address": address}
         try:
             if not self._origins.admit(headers.get(b"origin")):
-                raise Forbidden("This origin may not open streams here.")  # noqa: TRY301
+                raise Forbidden("This origin may not open streams here.")
             scope["user"] = self._admit(scope, headers)
-        except (Forbidden, Unauthenticated) as error:
+        except EdgeError as error:
             await _refuse_stream(scope, receive, send, problem_of(error) or unforeseen(), identity)
             return
         try:
@@ -128,7 +150,36 @@ class Gate:
         scope["auth"] = token
         if scope["path"] == METRICS_PATH and not principal.is_admin:
             raise Forbidden("Metrics are for administrators.")
+        self._count(scope, principal)
         return principal
+
+    def _count(self, scope: Any, principal: Principal) -> None:  # noqa: ANN401
+        """Count the request against its person, session and address; raises RateLimited.
+
+        What a reading worker has forwarded was counted there.
+        """
+        if self._limits is None or scope["client"] is None:
+            return
+        self._limits.require(
+            _kind_of(scope["type"], scope["path"]),
+            tenant=principal.tenant,
+            account=principal.person,
+            device=principal.session or None,
+            address=scope["state"]["address"],
+        )
+
+    def _address(self, scope: Any, headers: dict[bytes, bytes]) -> str:  # noqa: ANN401
+        """Return who is at the other end (G5)."""
+        client = scope.get("client")
+        if client is None:
+            return headers.get(CLIENT_HEADER, b"").decode("latin-1")[:ADDRESS_LENGTH_MAX]
+        if self._address_header:
+            told = headers.get(self._address_header, b"").decode("latin-1").strip()
+            try:
+                return str(ip_address(told))
+            except ValueError:
+                return str(client[0])
+        return str(client[0])
 
 
 class _Answer:
@@ -183,6 +234,12 @@ class _Answer:
         end: Any = {"type": "http.response.body", "body": body, "more_body": False}
         await self.send(start)
         await self._send(end)
+
+
+def _kind_of(connection: str, path: str) -> LimitKind:
+    if connection == "websocket":
+        return LimitKind.STREAM
+    return next((kind for start, kind in _KINDS if path.startswith(start)), LimitKind.REQUEST)
 
 
 def _headers(scope: Any) -> dict[bytes, bytes]:  # noqa: ANN401

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 
     from edge.controllers.writer_link import WriterLink
     from edge.observability import Metrics
+    from edge.ports.identity_records import RevocationRecord
     from edge.services.node import Node, Tenant
     from edge.services.session import Principal
 
@@ -96,6 +97,7 @@ class StreamController(Endpoints):
         self.pokes = PokeFrames()
         self._count = 0
         self._per_person: Counter[tuple[str, str]] = Counter()
+        self._open: dict[tuple[str, str], set[_Stream]] = {}
 
     def routes(self) -> list[WebsocketRouteHandler]:
         """Return the route."""
@@ -120,13 +122,27 @@ class StreamController(Endpoints):
         try:
             tenant = await self.node.tenant(principal.tenant)
             media = None if agreed is None else SUBPROTOCOLS[agreed]
-            await _Stream(self, socket, principal, tenant, media).run()
+            stream = _Stream(self, socket, principal, tenant, media)
+            self._open.setdefault(person, set()).add(stream)
+            try:
+                await stream.run()
+            finally:
+                self._open[person].discard(stream)
+                if not self._open[person]:
+                    del self._open[person]
         finally:
             self._count -= 1
             self._per_person[person] -= 1
             if not self._per_person[person]:
                 del self._per_person[person]
             self.metrics.streams.dec()
+
+    def revoked(self, revocation: RevocationRecord) -> None:
+        """End the streams whose tokens are worth nothing any more (W1)."""
+        for (tenant, person), streams in list(self._open.items()):
+            if tenant == revocation.tenant:
+                for stream in list(streams):
+                    stream.end_if_revoked(revocation, person)
 
 
 class _Stream:
@@ -298,9 +314,19 @@ class _Stream:
         finally:
             subscription.close()
 
-    def _expire(self) -> None:
+    def end_if_revoked(self, revocation: RevocationRecord, person: str) -> None:
+        """End the stream if its token belongs to what was revoked."""
+        session = self._principal.session
+        if revocation.kind == "session":
+            is_meant = session == revocation.subject
+        else:
+            is_meant = not session and person == revocation.subject
+        if is_meant:
+            self._expire("The session has ended.")
+
+    def _expire(self, message: str = "The token has expired.") -> None:
         self._close_code = CLOSE_UNAUTHENTICATED
-        self._end(Fault(fault=FaultKind.UNAUTHENTICATED, message="The token has expired."))
+        self._end(Fault(fault=FaultKind.UNAUTHENTICATED, message=message))
 
     def _expect_hello(self) -> None:
         if self._device is None:

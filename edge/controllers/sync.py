@@ -38,10 +38,10 @@ class SyncController(Endpoints):
         return Router(
             PATH,
             route_handlers=[
-                post("/hello", status_code=200)(self.hello),
-                post("/push", status_code=200)(self.push),
-                post("/pull", status_code=200)(self.pull),
-                post("/repair", status_code=200)(self.repair),
+                post("/hello", status_code=200, name="sync.hello")(self.hello),
+                post("/push", status_code=200, name="sync.push")(self.push),
+                post("/pull", status_code=200, name="sync.pull")(self.pull),
+                post("/repair", status_code=200, name="sync.repair")(self.repair),
             ],
         )
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from edge.dto.collection_paths import collection_components, collection_paths
+from edge.dto.described import paths_of
+from edge.dto.identity_operations import IDENTITY_OPERATIONS, identity_types
 from edge.dto.logs import ConflictPage, ReceiptPage
 from edge.dto.operations import bearer, json_content, operation, query_parameter
 from edge.dto.space_paths import SPACE_TYPES, space_paths
@@ -58,10 +60,12 @@ def openapi(app: App, *, version: str) -> Json:
         Receipt,
         ReceiptPage,
         ConflictPage,
+        *identity_types(),
         *SPACE_TYPES,
     ]
     _, schemas = msgspec.json.schema_components(types, ref_template=REFERENCE)
     paths: Json = {**_sync_paths(), **_log_paths(), **space_paths(), **_node_paths()}
+    paths.update(paths_of(IDENTITY_OPERATIONS))
     for declared in app.collections.values():
         paths.update(collection_paths(declared))
         schemas.update(collection_components(declared))

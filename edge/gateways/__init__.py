@@ -1,1 +1,1 @@
-"""What the node leans on outside its databases: mail servers, issuers, password hashing, passkeys."""
+"""What the node leans on beside databases: mail servers, issuers, password hashes, passkeys."""

@@ -49,9 +49,15 @@ class _Worker:
     due_s: float = 0.0
 
 
-def serve_many(build: Callable[[int], Any], settings: Settings) -> None:
-    """Serve with `settings.workers` processes; `build(index)` makes each one's application."""
+def serve_many(
+    build: Callable[[int], Any], settings: Settings, *, prepare: Callable[[], None]
+) -> None:
+    """Serve with `settings.workers` processes; `build(index)` makes each one's application.
+
+    `prepare` is called once, under the folder's lock, before there are any workers.
+    """
     with DataLock(settings.data) as lock, listening_socket(settings) as listener:
+        prepare()
         lock.publish(address_of(listener))
         _log.info("listening", url=address_of(listener), workers=settings.workers)
         _Supervisor(build, settings, listener).run()

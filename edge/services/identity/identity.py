@@ -70,7 +70,7 @@ class Identity:
 
     def __init__(self, parts: IdentityParts) -> None:
         control, vault = parts.control, parts.vault
-        times = {"now_ms": parts.now_ms}
+        now_ms = parts.now_ms
         self._parts = parts
         self.limits = parts.limits
         self.trust = Trust(control, parts.operator_keys, clock=lambda: parts.now_ms() / 1_000)
@@ -80,7 +80,7 @@ class Identity:
             self.trust,
             node=parts.node,
             authority=parts.authority,
-            **times,
+            now_ms=now_ms,
         )
         self.reports = Reports(control, parts.mailer, app_name=parts.app_name)
         self.sessions = Sessions(
@@ -90,22 +90,26 @@ class Identity:
             trust=self.trust,
             entropy=parts.entropy,
             on_reuse=self.reports.session_reused,
-            **times,
+            now_ms=now_ms,
         )
-        self.entry = Entry(control, self.sessions, self.trust, entropy=parts.entropy, **times)
-        flows = Flows(vault, entropy=parts.entropy, **times)
-        shared = {"entry": self.entry, "flows": flows, "limits": parts.limits}
+        self.entry = Entry(control, self.sessions, self.trust, entropy=parts.entropy, now_ms=now_ms)
+        flows = Flows(vault, entropy=parts.entropy, now_ms=now_ms)
+        entry, limits = self.entry, parts.limits
         self.passwords = Passwords(
             control,
             vault,
             hasher=parts.hasher,
             mailer=parts.mailer,
             app_name=parts.app_name,
-            **shared,
-            **times,
+            entry=entry,
+            flows=flows,
+            limits=limits,
+            now_ms=now_ms,
         )
-        self.issuers = Issuers(tokens=parts.id_tokens, **shared)
-        self.passkeys = PasskeyEntry(control, passkeys=parts.passkeys, **shared)
+        self.issuers = Issuers(tokens=parts.id_tokens, entry=entry, flows=flows, limits=limits)
+        self.passkeys = PasskeyEntry(
+            control, passkeys=parts.passkeys, entry=entry, flows=flows, limits=limits
+        )
         self.service_tokens = ServiceTokens(
             control,
             entry=self.entry,
@@ -113,16 +117,18 @@ class Identity:
             trust=self.trust,
             limits=parts.limits,
             entropy=parts.entropy,
-            **times,
+            now_ms=now_ms,
         )
-        self.accounts = Accounts(control, vault, sessions=self.sessions, trust=self.trust, **times)
+        self.accounts = Accounts(
+            control, vault, sessions=self.sessions, trust=self.trust, now_ms=now_ms
+        )
         self.people = People(
             control,
             vault,
             sessions=self.sessions,
             trust=self.trust,
             pseudonym=lambda: parts.entropy(10).hex(),
-            **times,
+            now_ms=now_ms,
         )
         self.tenants = TenantDirectory(
             control,
@@ -130,10 +136,10 @@ class Identity:
             trust=self.trust,
             create_database=parts.create_database,
             erase_database=parts.erase_database,
-            **times,
+            now_ms=now_ms,
         )
         self.audit = Audit(control)
-        self._housekeeping = Housekeeping(control, vault, self.signing, **times)
+        self._housekeeping = Housekeeping(control, vault, self.signing, now_ms=now_ms)
 
     async def open(self, tenants: list[TenantId]) -> list[TenantId]:
         """Read what is trusted, make keys where there are none; return the tenants to serve."""

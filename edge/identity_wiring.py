@@ -1,0 +1,158 @@
+"""Wiring of identity: settings, files and gateways become the services of one process."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final
+
+from core.errors import DeclarationError
+from core.identity.keys import ANY, Authority
+from edge.gateways.argon2_hashes import Argon2Hashes
+from edge.gateways.mail_files import MailFiles
+from edge.repositories.control.database import SqlControlDatabase
+from edge.repositories.vault.database import SqlVaultDatabase
+from edge.services.identity.identity import Identity, IdentityParts
+from edge.services.identity.mailer import Mailer
+from edge.services.keys import KeyRing
+from edge.services.limits import Limits, read_rates
+from edge.settings import SettingError
+from edge.storage.grouped import GroupedEngine
+from edge.storage.key_files import KeyFiles
+from edge.storage.limit_table import LimitFile
+from edge.storage.sqlite import SqliteEngine
+
+if TYPE_CHECKING:
+    from core.schema.app import App
+    from edge.ports.issuers import IdTokens
+    from edge.ports.mail import MailTransport
+    from edge.ports.passkeys import Passkeys
+    from edge.services.node import Node
+    from edge.settings import Settings
+
+CONTROL_FILE: Final = "control.db"
+VAULT_FILE: Final = "vault.db"
+LIMITS_FILE: Final = "limits.table"
+LIMITS_SECRET_BYTES: Final = 32
+
+
+def new_limits_secret() -> bytes:
+    """Return the secret that all processes of a node count with; each start has its own."""
+    return os.urandom(LIMITS_SECRET_BYTES)
+
+
+def prepare_limits(settings: Settings) -> None:
+    """Make the table of limits anew; nobody may have it open yet."""
+    LimitFile.create(settings.data / LIMITS_FILE)
+
+
+def build_limits(settings: Settings, secret: bytes) -> Limits:
+    """Open the table of limits in this process."""
+    try:
+        rates = read_rates(settings.limits)
+    except DeclarationError as error:
+        raise SettingError(f"limits (SKERRY_LIMITS): {error}") from None
+    table = LimitFile(settings.data / LIMITS_FILE)
+    return Limits(table, rates, secret=secret, now_us=lambda: time.monotonic_ns() // 1_000)
+
+
+class OpenedIdentity:
+    """Identity whose databases are opened with it and migrated by the writing process."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        engines: list[SqliteEngine],
+        databases: list[SqlControlDatabase | SqlVaultDatabase],
+        is_writer: bool,
+    ) -> None:
+        self.identity = identity
+        self._engines = engines
+        self._databases = databases
+        self._is_writer = is_writer
+
+    async def open(self, node: Node) -> None:
+        """Open the databases, then the node with the tenants that are served."""
+        for engine in self._engines:
+            await engine.open()
+        if self._is_writer:
+            for database in self._databases:
+                await database.migrate()
+        await node.open(await self.identity.open(node.configured()))
+
+    async def close(self) -> None:
+        """Close everything."""
+        await self.identity.close()
+
+
+def build_identity(
+    app: App, settings: Settings, node: Node, *, limits: Limits, is_writer: bool
+) -> OpenedIdentity:
+    """Build the identity services of one process over files in the data folder."""
+    synchronous = "NORMAL" if settings.synchronous == "normal" else "FULL"
+    control_file = SqliteEngine(
+        settings.data / CONTROL_FILE, synchronous=synchronous, is_writer=is_writer
+    )
+    vault_file = SqliteEngine(
+        settings.data / VAULT_FILE, synchronous=synchronous, is_writer=is_writer
+    )
+    control = SqlControlDatabase(GroupedEngine(control_file) if is_writer else control_file)
+    vault = SqlVaultDatabase(GroupedEngine(vault_file) if is_writer else vault_file)
+    keys = KeyFiles(settings.keys_folder)
+    keys.development_key()
+    parts = IdentityParts(
+        control=control,
+        vault=vault,
+        private_keys=keys,
+        operator_keys=KeyRing(keys),
+        hasher=Argon2Hashes(),
+        mailer=Mailer(_transport(settings)),
+        limits=limits,
+        id_tokens=_id_tokens(settings),
+        passkeys=_passkeys(app, settings),
+        create_database=node.create_tenant,
+        erase_database=node.erase_tenant,
+        app_name=app.name,
+        node=settings.node,
+        authority=Authority(frozenset({settings.region or ANY})),
+        is_writer=is_writer,
+        now_ms=lambda: time.time_ns() // 1_000_000,
+    )
+    return OpenedIdentity(
+        Identity(parts),
+        engines=[control_file, vault_file],
+        databases=[control, vault],
+        is_writer=is_writer,
+    )
+
+
+def _transport(settings: Settings) -> MailTransport:
+    if not settings.mail:
+        return MailFiles(settings.data / "mail")
+    from edge.gateways.mail_smtp import Smtp, parse_smtp_url  # noqa: PLC0415  (only with a server)
+
+    try:
+        return Smtp(parse_smtp_url(settings.mail))
+    except ValueError as error:
+        raise SettingError(f"mail (SKERRY_MAIL): {error}") from None
+
+
+def _id_tokens(settings: Settings) -> IdTokens | None:
+    if not settings.issuers:
+        return None
+    from edge.gateways.id_tokens import OidcIdTokens, parse_issuers  # noqa: PLC0415  (loads httpx)
+
+    try:
+        return OidcIdTokens(parse_issuers(settings.issuers))
+    except ValueError as error:
+        raise SettingError(f"issuers (SKERRY_ISSUERS): {error}") from None
+
+
+def _passkeys(app: App, settings: Settings) -> Passkeys | None:
+    if not settings.passkey_domain:
+        return None
+    from edge.gateways.webauthn_passkeys import WebAuthnPasskeys  # noqa: PLC0415  (loads slowly)
+
+    origins = settings.origins or (f"https://{settings.passkey_domain}",)
+    return WebAuthnPasskeys(rp_id=settings.passkey_domain, rp_name=app.name, origins=origins)
