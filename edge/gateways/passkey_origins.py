@@ -15,7 +15,7 @@ ORIGINS_MAX: Final = 50
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*", re.ASCII)
 _ANDROID = re.compile(r"android:apk-key-hash:[A-Za-z0-9_-]{43}", re.ASCII)
-"""base64url of the SHA-256 of an app's signing certificate, as Android's Credential Manager sends."""
+"""SHA-256 of an app's signing certificate, in base64url: what Android sends."""
 
 
 def require_origins(rp_id: str, origins: Sequence[str]) -> None:

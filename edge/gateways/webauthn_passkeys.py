@@ -53,7 +53,7 @@ from edge.gateways.passkey_origins import require_origins
 from edge.ports.passkeys import NewPasskey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 CREDENTIAL_BYTES_MAX: Final = 16_384
 """As JSON; an honest one has some 1,500 bytes, with a chain of certificates some 8,000."""
@@ -80,7 +80,7 @@ _Shape = TypeVar("_Shape")
 
 
 class _Attestation(msgspec.Struct, rename="camel"):
-    client_data: Annotated[_Text, msgspec.Meta()] = msgspec.field(name="clientDataJSON")
+    client_data: _Text = msgspec.field(name="clientDataJSON")
     attestation_object: _Text
 
 
@@ -216,7 +216,7 @@ class WebAuthnPasskeys:
         public_key: bytes,
         sign_count: int,
     ) -> int:
-        """Return the new sign count of the passkey that signed the challenge; raise InvalidGrant."""
+        """Return the new sign count of the passkey that signed; raise InvalidGrant."""
         with _refusing():
             sent = _shaped(credential, _SignIn)
             verified = verify_authentication_response(
@@ -240,7 +240,7 @@ class WebAuthnPasskeys:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
+def _refusing() -> Generator[None]:
     """Make one refusal of whatever goes wrong.
 
     Besides its own errors the package raises what Python raises for odd bytes: KeyError, TypeError,
