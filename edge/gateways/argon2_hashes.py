@@ -22,7 +22,7 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from argon2 import Parameters, extract_parameters, low_level
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
 
 from edge.errors import InvalidQuery, Overloaded, Unavailable
 
@@ -100,7 +100,7 @@ class Argon2Hashes:
         encoded, is_real = self._dummy, False
         if hashed is not None and _readable(hashed) is not None:
             encoded, is_real = hashed.encode("ascii"), True
-        return await self._run(lambda: _matches(encoded, secret)) and is_real
+        return await self._run(lambda: self._matches(encoded, secret)) and is_real
 
     def needs_rehash(self, hashed: str) -> bool:
         """Tell whether `hashed` is not of today's parameters, or cannot be read."""
@@ -121,6 +121,16 @@ class Argon2Hashes:
             hash_len=parameters.hash_len,
             type=parameters.type,
         ).decode("ascii")
+
+    def _matches(self, encoded: bytes, secret: bytes) -> bool:
+        try:
+            return low_level.verify_secret(encoded, secret, low_level.Type.ID)
+        except VerifyMismatchError:
+            return False
+        except VerificationError:  # the C library could not read the hash, and computed nothing
+            if encoded != self._dummy:
+                self._matches(self._dummy, secret)
+            return False
 
     async def _run(self, work: Callable[[], _Answer]) -> _Answer:
         if not self._places.acquire(blocking=False):
@@ -170,13 +180,6 @@ def _readable(hashed: str) -> Parameters | None:
         and 0 < found.parallelism <= PARALLELISM_MAX
     )
     return found if is_bounded else None
-
-
-def _matches(encoded: bytes, secret: bytes) -> bool:
-    try:
-        return low_level.verify_secret(encoded, secret, low_level.Type.ID)
-    except VerificationError:  # another password, or a hash that the C library cannot read
-        return False
 
 
 def _dummy(parameters: Parameters) -> bytes:
