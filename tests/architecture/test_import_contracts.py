@@ -22,7 +22,7 @@ PLANTS = [
     ("edge/services", "edge.storage", "Services know ports only"),
     ("edge/controllers", "edge.repositories", "Controllers and workers never reach past services"),
     ("edge/repositories", "aiosqlite", "Only edge.storage imports database drivers"),
-    ("edge/repositories", "edge.services", "Repositories and storage know ports"),
+    ("edge/repositories", "edge.services", "Repositories, storage and gateways know ports"),
     ("edge/ports", "edge.services", "services > ports"),
 ]
 

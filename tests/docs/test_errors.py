@@ -12,7 +12,9 @@ TEXT = (ROOT / "docs" / "ERRORS.md").read_text("utf-8")
 KEBAB = re.compile(r"[a-z]+(?:-[a-z]+)+")
 ONE_WORD = {"malformed", "forbidden", "ambiguous"}
 RECEIPTS = TEXT.split("## Receipts: quarantined")[1].split("## Over HTTP")[0]
-EXPLAINED = set(re.findall(r"^\| `([a-z-]+)` \|", RECEIPTS, re.MULTILINE))
+ROW = re.compile(r"^\| `([a-z-]+)` \|", re.MULTILINE)
+TYPED = TEXT.split("What people type")[1].split("A stream that ends")[0]
+EXPLAINED = set(ROW.findall(RECEIPTS)) | set(ROW.findall(TYPED))
 
 
 def texts_of(*folders: str) -> Iterator[tuple[str, str]]:

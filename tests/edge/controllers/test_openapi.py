@@ -7,7 +7,10 @@ import pytest
 from litestar.routes import HTTPRoute
 
 from core.crdt.registry import FIELD_TYPES, SAMPLES
+from edge.app import build_application
 from edge.dto.field_schemas import SHAPES, payload_schema, value_schema
+from edge.identity_wiring import prepare_limits
+from tests.edge.controllers.fakes import app
 
 HIDDEN = {"/openapi.json", "/docs", "/docs/page.js", "/docs/page.css"}
 
@@ -17,7 +20,9 @@ async def document(served):
     return (await served.client.get("/openapi.json")).json()
 
 
-async def test_it_lists_exactly_the_routes_that_are_served(served, document):
+async def test_it_lists_exactly_the_routes_that_are_served(settings, document):
+    prepare_limits(settings)
+    gate = build_application(app, settings, secret=bytes(32))
     described = {
         (path, method.upper())
         for path, item in document["paths"].items()
@@ -26,7 +31,7 @@ async def test_it_lists_exactly_the_routes_that_are_served(served, document):
     }
     real = {
         (re.sub(r"{(\w+):str}", r"{\1}", route.path_format), method)
-        for route in served.gate._routes.routes
+        for route in gate._routes.routes
         if isinstance(route, HTTPRoute) and route.path_format not in HIDDEN
         for method in route.methods
         if method != "OPTIONS"
