@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Protocol
+from inspect import isawaitable, signature
+from typing import TYPE_CHECKING, Any, Protocol
+
+from skerry_client.errors import SignedOut
 
 if TYPE_CHECKING:
     from sync_protocol.messages.union import ClientMessage, ServerMessage
 
-TokenSource = str | Callable[[], str] | Callable[[], Awaitable[str]]
-"""A token, or a function that gets one; it is called again when the server refuses the last."""
+
+class TokenKeeper(Protocol):
+    """A function that keeps tokens itself, and is told which one the server has refused."""
+
+    async def __call__(self, *, refused: str = "") -> str:
+        """Return a token that is not the refused one."""
+        ...
+
+
+TokenSource = str | Callable[[], str] | Callable[[], Awaitable[str]] | TokenKeeper
+"""A token; or a function that gets one, called again when the server refuses the last; or one that
+takes `refused`, like `Account.token`, called for every link."""
 
 
 class LinkLost(Exception):
@@ -39,12 +51,38 @@ class Link(Protocol):
         ...
 
 
-async def get_token(source: TokenSource) -> str:
-    """Ask a token source; whatever it raises is network trouble to the sync."""
-    if isinstance(source, str):
-        return source
+class Tokens:
+    """The tokens of one sync, from whatever source the app has given."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source: Any = source
+        self._is_keeper = not isinstance(source, str) and _takes_refused(source)
+        self._last = ""
+        self._refused = ""
+
+    async def get(self) -> str:
+        """Return a token; raises SignedOut, LinkLost for whatever else a source raises."""
+        if isinstance(self._source, str):
+            return self._source
+        if self._last and not self._is_keeper:
+            return self._last
+        try:
+            token = self._source(refused=self._refused) if self._is_keeper else self._source()
+            self._last = await token if isawaitable(token) else token
+        except SignedOut:
+            raise
+        except Exception as problem:
+            raise LinkLost(f"no token: {problem}") from problem
+        return self._last
+
+    def refuse(self) -> None:
+        """Note that the server does not take the last token."""
+        if self._last:
+            self._refused, self._last = self._last, ""
+
+
+def _takes_refused(source: Callable[..., object]) -> bool:
     try:
-        token = source()
-        return await token if isawaitable(token) else token
-    except Exception as problem:
-        raise LinkLost(f"no token: {problem}") from problem
+        return "refused" in signature(source).parameters
+    except (TypeError, ValueError):  # a callable without a signature
+        return False

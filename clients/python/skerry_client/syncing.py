@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from skerry_client.driver import Driver, Ending
-from skerry_client.link import LinkLost, TokenSource, get_token
+from skerry_client.errors import SignedOut
+from skerry_client.link import LinkLost, Tokens, TokenSource
 from skerry_client.stream import StreamLink, StreamRefused
 from skerry_client.transport import TIMEOUT_SECONDS, HttpLink
 from sync_protocol.faults import FaultKind
@@ -64,10 +65,9 @@ class Syncing:
     ) -> None:
         self._store = store
         self._url = url
-        self._source = token
+        self._tokens = Tokens(token)
         self._jitter = jitter
         self._http_transport = http_transport
-        self._token: str | None = None
         self._client: httpx.AsyncClient | None = None
         self._progress: list[Callable[[int, int], None]] = []
         self._now_unix_ms = now_unix_ms
@@ -166,13 +166,16 @@ class Syncing:
         """Sync over a stream until it ends; None when there is no stream to be had."""
         assert self._url is not None
         try:
-            link = await StreamLink.open(self._url, await self._get_token())
+            link = await StreamLink.open(self._url, await self._tokens.get())
         except LinkLost as lost:
             self._message = lost.reason
             return None
+        except SignedOut as problem:
+            self._note_signed_out(problem)
+            return None
         except StreamRefused as refused:
             if REACTIONS[refused.fault.fault] is Reaction.SIGN_IN:
-                self._token = None
+                self._tokens.refuse()
             self._message = refused.fault.message
             return None
         async with self._one_round:
@@ -185,10 +188,12 @@ class Syncing:
             return ending
         for _ in range(LINKS_PER_ROUND_MAX):
             try:
-                link = HttpLink(self._http(), self._url, await self._get_token())
+                link = HttpLink(self._http(), self._url, await self._tokens.get())
             except LinkLost as lost:
                 self._message = lost.reason
                 return ending
+            except SignedOut as problem:
+                return self._note_signed_out(problem)
             ending = await self._drive(self._rounds, link, is_single_round=True)
             if ending.why in ("live", "stop"):
                 return ending
@@ -213,13 +218,15 @@ class Syncing:
         if ending.why in ("lost", "again"):
             self._message = driver.trouble
         if ending.why == "sign-in":
-            self._token = None
+            self._tokens.refuse()
         return ending
 
-    async def _get_token(self) -> str:
-        if self._token is None:
-            self._token = await get_token(self._source)
-        return self._token
+    def _note_signed_out(self, problem: SignedOut) -> Ending:
+        """Show that somebody has to sign in; the queue waits for them."""
+        self._fault = FaultKind.UNAUTHENTICATED
+        self._message = str(problem)
+        self._is_current = False
+        return Ending("sign-in")
 
     def _http(self) -> httpx.AsyncClient:
         if self._client is None:

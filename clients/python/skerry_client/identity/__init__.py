@@ -1,0 +1,1 @@
+"""Who uses the phone: signing in, staying signed in, and where keys and tokens are kept."""
