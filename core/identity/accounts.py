@@ -72,10 +72,11 @@ class Account:
 def normalized_email(text: str) -> str:
     """Return the form that addresses are compared in; raise Refusal when it is not an address.
 
-    Unicode is composed (NFKC) and case folded in both parts: no provider tells two people apart by
-    case, and letting an attacker register another spelling would let them.
+    Unicode is composed (NFKC) and both parts are lower case: no provider tells two people apart by
+    case. Mail goes to this very form, so that whoever reads the code owns what is stored. It is not
+    case folded: that would turn the mailbox of straße into another one's.
     """
-    address = unicodedata.normalize("NFKC", text.strip()).casefold()
+    address = unicodedata.normalize("NFKC", text.strip()).lower()
     if len(address) > EMAIL_LENGTH_MAX or _EMAIL.fullmatch(address) is None:
         raise Refusal("bad-email", "This is not an e-mail address.")
     if any(unicodedata.category(character)[0] == "C" for character in address):

@@ -1,0 +1,98 @@
+"""Addresses, passwords, names, keys and authority."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import Refusal
+from core.identity.accounts import checked_name, checked_password, normalized_email
+from core.identity.keys import TRANSITIONS, Authority, KeyState, moved
+from core.identity.proofs import device_id, signed_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("Ada@Example.ORG", "ada@example.org"),
+        ("  ada@example.org ", "ada@example.org"),
+        ("\uff21\uff24\uff21@example.org", "ada@example.org"),
+        ("Stra\u00dfe@example.org", "stra\u00dfe@example.org"),
+        ("ada+tag@sub.example.org", "ada+tag@sub.example.org"),
+    ],
+)
+def test_addresses_have_one_form(text, normal):
+    assert normalized_email(text) == normal
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ada", "@b.org", "a@b", "a b@c.org", "a@b.org\nBcc: c@d.org", "a" * 250 + "@b.org"]
+)
+def test_what_is_no_address_is_refused(text):
+    with pytest.raises(Refusal):
+        normalized_email(text)
+
+
+@given(st.text(max_size=300))
+def test_normalising_twice_changes_nothing(text):
+    try:
+        once = normalized_email(text)
+    except Refusal:
+        return
+    assert normalized_email(once) == once
+
+
+@pytest.mark.parametrize("password", ["short", "a" * 20, "x" * 257, "ada@example.org"])
+def test_weak_passwords_are_refused(password):
+    with pytest.raises(Refusal, match="weak-password"):
+        checked_password(password, email="ada@example.org")
+
+
+def test_a_long_phrase_is_a_password_and_is_composed():
+    assert checked_password("correct horse battery") == "correct horse battery"
+    assert checked_password("e\u0301" * 3 + "another word") == "\u00e9" * 3 + "another word"
+
+
+def test_names_lose_control_characters():
+    assert checked_name(" A\x00d\u202ea\n") == "Ada"
+
+
+def test_a_revoked_key_goes_nowhere():
+    for (state, step), after in TRANSITIONS.items():
+        if state is KeyState.REVOKED:
+            assert after is KeyState.REVOKED
+        assert moved(state, step) is after
+    with pytest.raises(KeyError):
+        moved(KeyState.PREVIOUS, "activate")
+
+
+@pytest.mark.parametrize(
+    ("regions", "pinned", "is_covered"),
+    [
+        ({"*"}, (), True),
+        ({"*"}, ("fra",), True),
+        ({"fra"}, (), True),
+        ({"fra"}, ("fra", "iad"), True),
+        ({"fra"}, ("iad",), False),
+    ],
+)
+def test_a_node_signs_for_tenants_of_its_regions(regions, pinned, is_covered):
+    authority = Authority(frozenset(regions))
+    assert authority.covers(tenant_regions=pinned, scopes=["admin"]) is is_covered
+
+
+def test_a_node_signs_only_its_scopes():
+    authority = Authority(scopes=frozenset({"reader"}))
+    assert authority.covers(tenant_regions=(), scopes=["reader"])
+    assert not authority.covers(tenant_regions=(), scopes=["reader", "admin"])
+
+
+def test_what_is_signed_depends_on_every_part():
+    whole = {"subject": "t", "at_unix_s": 1, "nonce": "n"}
+    variants = {
+        signed_bytes("refresh", **whole),
+        signed_bytes("sign-in", **whole),
+        *(signed_bytes("refresh", **{**whole, name: value}) for name, value in
+          [("subject", "u"), ("at_unix_s", 2), ("nonce", "m")]),
+    }  # fmt: skip
+    assert len(variants) == 5
+    assert device_id(b"a" * 32) != device_id(b"b" * 32)
