@@ -17,7 +17,6 @@ class SignedIn(msgspec.Struct, frozen=True):
     expires_in: Seconds
     refresh_token: Text
     session: Text
-    generation: Annotated[int, msgspec.Meta(ge=0)]
     tenant: Text
     person: Text
     kind: Text

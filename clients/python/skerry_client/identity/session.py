@@ -40,7 +40,6 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str
     refresh_token: str = ""
     session: str = ""
-    generation: int = 0
     person: str = ""
     kind: str = ""
 
@@ -196,16 +195,8 @@ class DeviceSession:
         return await until_clocks_agree(attempt, self.adopt_time)
 
     def _latest(self) -> Kept | None:
-        """Return what to refresh with: another process of the app may be ahead of this one."""
-        stored, own = self._load(), self._kept
-        is_behind = (
-            stored is not None
-            and own is not None
-            and stored.session == own.session
-            and stored.generation < own.generation
-        )
-        if not is_behind:
-            self._kept = stored
+        """Return what to refresh with: another process of the app may have saved since."""
+        self._kept = self._load()
         return self._kept
 
     def _keep(self, key: str, signed_in: SignedIn) -> str:
@@ -216,7 +207,6 @@ class DeviceSession:
                 tenant=self._tenant,
                 refresh_token=signed_in.refresh_token,
                 session=signed_in.session,
-                generation=signed_in.generation,
                 person=signed_in.person,
                 kind=signed_in.kind,
             )
