@@ -141,10 +141,11 @@ def _transport(settings: Settings) -> MailTransport:
 def _id_tokens(settings: Settings) -> IdTokens | None:
     if not settings.issuers:
         return None
-    from edge.gateways.id_tokens import OidcIdTokens, parse_issuers  # noqa: PLC0415  (loads httpx)
+    from edge.gateways.id_tokens import JwtIdTokens  # noqa: PLC0415  (loads httpx)
+    from edge.gateways.issuer_settings import parse_issuers  # noqa: PLC0415
 
     try:
-        return OidcIdTokens(parse_issuers(settings.issuers))
+        return JwtIdTokens(parse_issuers(settings.issuers))
     except ValueError as error:
         raise SettingError(f"issuers (SKERRY_ISSUERS): {error}") from None
 
@@ -155,4 +156,7 @@ def _passkeys(app: App, settings: Settings) -> Passkeys | None:
     from edge.gateways.webauthn_passkeys import WebAuthnPasskeys  # noqa: PLC0415  (loads slowly)
 
     origins = settings.origins or (f"https://{settings.passkey_domain}",)
-    return WebAuthnPasskeys(rp_id=settings.passkey_domain, rp_name=app.name, origins=origins)
+    try:
+        return WebAuthnPasskeys(rp_id=settings.passkey_domain, rp_name=app.name, origins=origins)
+    except ValueError as error:
+        raise SettingError(f"passkey_domain (SKERRY_PASSKEY_DOMAIN): {error}") from None

@@ -110,6 +110,11 @@ class Identity:
         self.passkeys = PasskeyEntry(
             control, passkeys=parts.passkeys, entry=entry, flows=flows, limits=limits
         )
+        self._add_administration(parts)
+
+    def _add_administration(self, parts: IdentityParts) -> None:
+        """Make what administrators and operators use."""
+        control, vault, now_ms = parts.control, parts.vault, parts.now_ms
         self.service_tokens = ServiceTokens(
             control,
             entry=self.entry,
