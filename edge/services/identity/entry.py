@@ -154,6 +154,9 @@ class Entry:
                 self.add_in(unit, account, credential, address=address)
             if account.kind is AccountKind.ANONYMOUS:
                 unit.accounts.put(account_record(replace(account, kind=AccountKind.NAMED)))
+            # From the next refresh on the session is no longer the device's word alone.
+            methods = [credential.kind.value for credential in credentials]
+            self.sessions.prove_in(unit, account.tenant, principal.session, methods=methods)
 
         await self._control.write(work)
 

@@ -318,16 +318,10 @@ class Sessions:
         now_ms = self._now_ms()
 
         def work(unit: ControlUnit) -> tuple[Account, Session]:
-            record = unit.sessions.get(principal.tenant, principal.session)
             account = unit.accounts.get(principal.tenant, principal.person)
-            if record is None or account is None or record.person != principal.person:
+            session = self.prove_in(unit, principal.tenant, principal.session, methods=[method])
+            if account is None or session is None or session.person != principal.person:
                 raise InvalidGrant(_INVALID)
-            session = session_of(record)
-            if not session.is_active(now_ms=now_ms):
-                raise InvalidGrant(_INVALID)
-            methods = tuple(dict.fromkeys((*session.methods, method)))
-            session = replace(session, proved_s=now_ms // 1_000, methods=methods)
-            unit.sessions.put(session_record(session))
             note(
                 unit, "session.step-up", tenant=principal.tenant, actor=principal.person,
                 subject=principal.person, now_ms=now_ms, address=address, method=method,
@@ -336,6 +330,19 @@ class Sessions:
 
         account, session = await self._control.write(work)
         return replace(self._signed_in(account, session, b""), refresh_token="")
+
+    def prove_in(
+        self, unit: ControlUnit, tenant: str, session: str, *, methods: Iterable[str]
+    ) -> Session | None:
+        """Note in a transaction that the person has proved who they are; None: no such session."""
+        now_ms = self._now_ms()
+        record = unit.sessions.get(tenant, session)
+        if record is None or not (found := session_of(record)).is_active(now_ms=now_ms):
+            return None
+        methods = tuple(dict.fromkeys((*found.methods, *methods)))
+        proved = replace(found, proved_s=now_ms // 1_000, methods=methods)
+        unit.sessions.put(session_record(proved))
+        return proved
 
     def _signed_in(self, account: Account, session: Session, secret: bytes) -> SignedIn:
         claims: dict[str, object] = {
