@@ -9,10 +9,15 @@ from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
 from core.errors import CoreError
+from edge.cli.accounts import accounts
+from edge.cli.audit import audit
+from edge.cli.explain import explain
 from edge.cli.failure import CommandError
+from edge.cli.keys import keys
 from edge.cli.members import members
 from edge.cli.openapi import print_openapi
 from edge.cli.serve import serve
+from edge.cli.service_tokens import service_tokens
 from edge.cli.tenants import tenants
 from edge.cli.token import token
 from edge.errors import EdgeError
@@ -41,6 +46,11 @@ commands.command(serve)
 commands.command(token)
 commands.command(tenants)
 commands.command(members)
+commands.command(accounts)
+commands.command(service_tokens)
+commands.command(keys)
+commands.command(audit)
+commands.command(explain)
 commands.command(print_openapi, name="openapi")
 
 

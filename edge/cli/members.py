@@ -12,7 +12,7 @@ from urllib.parse import quote
 from cyclopts import App
 
 from core.ids import TenantId
-from edge.cli.control import ask_node
+from edge.cli.control import ask_node, is_running
 from edge.cli.failure import CommandError
 from edge.cli.module import load_app
 from edge.settings import read_settings
@@ -128,7 +128,7 @@ def list_members(
         pairs.extend((m.person, m.role) for m in await found.list(space) if m.role is not None)
 
     path = f"/v1/spaces/{quote(space, safe='')}/members"
-    if _is_running(settings):
+    if is_running(settings):
         answer = ask_node(settings, "GET", path, tenant=tenant)
         pairs.extend((member["person"], member["role"]) for member in answer["members"])
     else:
@@ -140,16 +140,8 @@ def _path(space: str, person: str) -> str:
     return f"/v1/spaces/{quote(space, safe='')}/members/{quote(person, safe='')}"
 
 
-def _is_running(settings: Settings) -> bool:
-    lock = DataLock(settings.data)
-    if lock.take():
-        lock.release()
-        return False
-    return True
-
-
 def _through_node(settings: Settings, method: str, path: str, tenant: str, body: object) -> bool:
-    if not _is_running(settings):
+    if not is_running(settings):
         return False
     ask_node(settings, method, path, tenant=tenant, body=body)
     return True

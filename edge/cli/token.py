@@ -18,6 +18,7 @@ def token(
     person: str,
     tenant: str = "main",
     admin: bool = False,
+    operator: bool = False,
     ttl: str = "1h",
     data: Path | None = None,
 ) -> None:
@@ -30,7 +31,9 @@ def token(
     tenant
         The tenant it is for.
     admin
-        Whether it may manage spaces and members.
+        Whether it may manage accounts, spaces and members of the tenant.
+    operator
+        Whether it may manage the tenants and keys of the whole installation.
     ttl
         How long it lives, such as 90s, 15m, 12h; at most SKERRY_TOKEN_LIFETIME_S_MAX.
     data
@@ -45,6 +48,7 @@ def token(
         tenant=TenantId(require_id(tenant, kind="tenant")),
         person=PersonId(require_id(person, kind="person")),
         is_admin=admin,
+        is_operator=operator,
         lifetime_s=lifetime_s,
         now_unix_s=int(time.time()),
     )

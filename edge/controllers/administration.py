@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from litestar.handlers import HTTPRouteHandler
 
+    from core.explain import Explanation
     from core.identity.accounts import Account
     from core.identity.tenants import TenantEntry
     from edge.controllers.exports import Exports
@@ -183,7 +184,7 @@ class AdministrationController(DescribedEndpoints):
             space=body.space,
             fields=body.fields,
         )
-        return await json_answer(request, found)
+        return await json_answer(request, explain_answer(found))
 
     async def tenant(self, request: AnyRequest) -> Response[bytes]:
         """Show the caller's tenant."""
@@ -218,6 +219,15 @@ def account_answer(account: Account) -> dto.AccountAnswer:
         sorted(account.scopes),
         account.created_ms,
     )
+
+
+def explain_answer(found: Explanation) -> dto.ExplainAnswer:
+    """Return an explanation as it is shown; `code` and `message` are empty when it is allowed."""
+    steps = [dto.ExplainStep(step.subject, step.answer.value, step.detail) for step in found.steps]
+    told = found.rejection
+    if told is None:
+        return dto.ExplainAnswer(True, "", "", steps)
+    return dto.ExplainAnswer(False, told.code, told.message, steps)
 
 
 def tenant_answer(entry: TenantEntry) -> dto.TenantAnswer:

@@ -43,6 +43,9 @@ class Admission:
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:
         """Raise Unauthenticated, Forbidden or StepUpNeeded unless the caller may come in."""
+        scope: Any = connection.scope
+        if scope.get("method") == "OPTIONS":
+            return  # the framework's own answer: which methods there are
         policy = self._policies.get(handler.name or "")
         if policy is None:
             raise Forbidden("Nobody may do this.")

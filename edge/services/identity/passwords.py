@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import Refusal
 from core.identity.accounts import CredentialKind, checked_password, normalized_email
+from core.identity.proofs import device_id
 from edge.errors import InvalidGrant, InvalidQuery
 from edge.services.identity import letters
 from edge.services.identity.audit import note
@@ -70,9 +71,24 @@ class Passwords:
         """Sign in with address and password; raises InvalidGrant, RateLimited."""
         subject = _address(email)
         self._entry.settings(tenant)
-        self._limits.require(LimitKind.LOGIN, tenant=tenant, account=subject, address=address)
         self._entry.sessions.check_device(tenant, device)
-        credential = await self._find(tenant, CredentialKind.PASSWORD, subject)
+        identity = device_id(device.public)
+
+        def find(unit: ControlUnit) -> tuple[CredentialRecord | None, bool]:
+            found = unit.credentials.find(tenant, CredentialKind.PASSWORD.value, subject)
+            own = unit.devices.get(tenant, identity)
+            is_known = found is not None and own is not None and own.person == found.person
+            return found, is_known
+
+        credential, is_known = await self._control.read(find)
+        # A device of this very account is counted apart: strangers' guesses do not keep it out.
+        self._limits.require(
+            LimitKind.LOGIN,
+            tenant=tenant,
+            account=subject,
+            address=address,
+            known_device=identity if is_known else None,
+        )
         secret = None
         if credential is not None:
             found = credential

@@ -30,7 +30,7 @@ class Proofs:
         self._seen: OrderedDict[bytes, float] = OrderedDict()
 
     def verify(self, public: bytes, proof: Proof, *, purpose: str, subject: str) -> None:
-        """Raise InvalidGrant, or ClockApart when the proof was made at another time than now."""
+        """Raise InvalidGrant, or ClockApart for a proof of another time or one seen before."""
         now = self._clock()
         if len(public) != PUBLIC_KEY_BYTES:
             raise InvalidGrant(_REFUSED)
@@ -47,7 +47,8 @@ class Proofs:
 
     def _remember(self, signature: bytes, now: float) -> None:
         if signature in self._seen:
-            raise InvalidGrant(_REFUSED)
+            # No InvalidGrant: a proxy that repeats a request must not cost a session.
+            raise ClockApart("The proof was used before: make another.", now_unix_s=int(now))
         self._seen[signature] = now + 2 * CLOCK_DIFFERENCE_S_MAX
         while self._seen:
             oldest = next(iter(self._seen))

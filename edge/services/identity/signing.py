@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from base64 import urlsafe_b64encode
 from dataclasses import replace
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 ACCESS_TOKEN_S: Final = 600
 """Ten minutes: what a token outlives a revocation by on a node that is cut off."""
 KEYS_PER_NODE_MAX: Final = 64
+TOKEN_ID_BYTES: Final = 8
+"""Two tokens of one session and second differ: a client can tell the refused one from its heir."""
 
 
 class Signing:
@@ -74,6 +77,7 @@ class Signing:
             "aud": AUDIENCE,
             "iat": now_s,
             "exp": now_s + ACCESS_TOKEN_S,
+            "jti": token_hex(TOKEN_ID_BYTES),
             **claims,
         }
         allowed = self._authority.scopes
