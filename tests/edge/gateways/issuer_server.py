@@ -51,9 +51,9 @@ class SigningKey:
 class IssuerServer:
     """`with IssuerServer() as server:` then `server.issuer` and `server.token()`.
 
-    `requests` are the paths asked for, `asked` is set by the first. Misbehaviour: `status` of every answer,
-    `body` and `discovery` instead of the true ones, `headers` more or other than the
-    usual, `gate` (an Event) that answers wait for; `stop()` ends it, `start()` brings it back.
+    `requests` are the paths asked for, `asked` is set by the first. Misbehaviour: `status` of every
+    answer, `body` and `discovery` instead of the true ones, `headers` more or other than the usual,
+    `gate` (an Event) that answers wait for; `stop()` ends it, `start()` brings it back.
     """
 
     def __init__(self, *, algorithm: str = "ES256") -> None:
