@@ -32,7 +32,7 @@ PRESETS: Final = {
     ),
     "apple": Issuer("https://appleid.apple.com", (), "https://appleid.apple.com/auth/keys"),
 }
-"""Issuers by name, with the places of their keys (their discovery documents, 2026-11)."""
+"""Issuers by name, with the places of their keys; operators add the client ids."""
 
 
 def parse_issuers(text: str) -> tuple[Issuer, ...]:
