@@ -35,6 +35,11 @@ FIGURES = (
     "idle",
     "digest",
     "merge_kinds",
+    "token_check",
+    "refresh",
+    "login",
+    "revocation",
+    "limits_exact",
 )
 """One module of this folder each, with a function `measure(quick)`."""
 RESULTS = ROOT / "bench" / "results.json"

@@ -119,11 +119,15 @@ async def _seed(tenant: Tenant, phone: tuple[DeviceSession, list[int]], rows: li
 
 
 class NodeProcess:
-    """A served folder; `start_seconds` is the time from starting it to its first answer."""
+    """A served folder; `start_seconds` is the time from starting it to its first answer.
 
-    def __init__(self, data: Path, *, workers: int = 1) -> None:
+    `limits` overrides limits as SKERRY_LIMITS does.
+    """
+
+    def __init__(self, data: Path, *, workers: int = 1, limits: str = "") -> None:
         self.data = data
         self._workers = workers
+        self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
         self.start_seconds = 0.0
@@ -137,7 +141,7 @@ class NodeProcess:
             self._process = subprocess.Popen(
                 [*command, *options, "--log-level", "warning"],
                 cwd=ROOT,
-                env=child_environment(),
+                env={**child_environment(), "SKERRY_LIMITS": self._limits},
                 stdout=log,
                 stderr=log,
             )

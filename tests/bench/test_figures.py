@@ -22,6 +22,11 @@ EXPECTED = {
     "idle": {"idle", "idle.start"},
     "digest": {"digest"},
     "merge_kinds": {"merge_kinds.lww", "merge_kinds.add_wins"},
+    "token_check": {"token_check.seen", "token_check.new"},
+    "refresh": {"refresh", "refresh.p99", "refresh.cpu"},
+    "login": {"login", "login.cpu"},
+    "revocation": {"revocation", "revocation.p50"},
+    "limits_exact": {"limits_exact", "limits_exact.workers"},
 }
 
 
