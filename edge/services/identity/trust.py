@@ -144,7 +144,7 @@ class Trust:
                 tenant_regions=entry.regions, scopes=principal.scopes
             ):
                 raise Unauthenticated(_NOT_TAKEN)
-        elif key.node:
+        elif not principal.is_operator:
             raise UnknownTenant("This node does not serve this tenant.")
         if principal.session:
             if (tenant, principal.session) in self._sessions:
