@@ -1,12 +1,14 @@
 """Who may make and manage spaces, and who may read, is declared completely or not at all."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from core import Access, App, Collection, Lww
 from core.errors import DeclarationError
 from sync_protocol.fingerprint import fingerprint
 
-SPACES = {"team": ["owner", "guest"], "desk": ["clerk"]}
+SPACES: dict[str, Sequence[str]] = {"team": ["owner", "guest"], "desk": ["clerk"]}
 
 
 def declare(**options):

@@ -1,5 +1,7 @@
 """Explanations from a tenant's own database: the role and the row as they are now."""
 
+from typing import Any
+
 import pytest
 
 from edge.errors import InvalidQuery
@@ -23,7 +25,8 @@ async def test_it_reads_role_and_row_and_agrees_with_what_happens(node):
     assert await why(node, "eve", "read") == "row-missing"
     assert await why(node, "rita", "edit", fields={"price": 1.0}) == "forbidden"
     assert await why(node, "ann", "edit", fields={"secret": "s"}) == "field-forbidden"
-    for fields in ({"title": "y"}, {"secret": "s"}, {"price": 1.0}):
+    attempts: list[dict[str, Any]] = [{"title": "y"}, {"secret": "s"}, {"price": 1.0}]
+    for fields in attempts:
         told = await why(node, "ann", "edit", fields=fields)
         receipt = await ann.push(edit("item", "r1", **fields))
         assert told == (None if receipt is None else receipt.code)
