@@ -28,7 +28,10 @@ _FRESH = frozenset({Policy.FRESH, Policy.ADMIN_FRESH})
 
 
 class Admission:
-    """A Litestar guard over the table of policies."""
+    """A Litestar guard over the table of policies.
+
+    It is a coroutine function although it waits for nothing: Litestar runs plain ones in a thread.
+    """
 
     def __init__(
         self, policies: Mapping[str, Policy], *, clock: Callable[[], float] = time.time
@@ -39,7 +42,7 @@ class Admission:
     def __deepcopy__(self, memo: dict[int, object]) -> Admission:
         return self
 
-    def __call__(
+    async def __call__(
         self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
     ) -> None:
         """Raise Unauthenticated, Forbidden or StepUpNeeded unless the caller may come in."""

@@ -23,8 +23,10 @@ changes = st.tuples(
 )
 
 
-def decide(*, is_self=False, kind="team", is_admin=False, actor: str | None = "member", target=None, new=None,
-           left=1):  # fmt: skip
+def decide(
+    *, is_self=False, kind="team", is_admin=False, actor: str | None = "member",
+    target=None, new=None, left=1,
+):  # fmt: skip
     denied = may_assign(
         APP, kind=kind, actor_role=actor, is_admin=is_admin, is_self=is_self,
         target_present_role=target, new_role=new, managers_left=left,
