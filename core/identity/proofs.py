@@ -8,8 +8,20 @@ from typing import Final
 
 CLOCK_DIFFERENCE_S_MAX: Final = 300
 """A proof is good for five minutes around its time; a phone whose clock is wrong is told ours."""
-NONCE_LENGTH_MIN: Final = 16
-NONCE_LENGTH_MAX: Final = 64
+_SMALL_ORDER: Final = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
+"""Encodings of the points of order 1, 2, 4 and 8 without their sign bit (as libsodium lists them):
+for such a key anybody can make signatures that verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +47,8 @@ def is_timely(proof: Proof, *, now_unix_s: int) -> bool:
 def device_id(public: bytes) -> str:
     """Return the id of a device's key: the first 32 hexadecimal digits of its SHA-256."""
     return sha256(public).hexdigest()[:32]
+
+
+def is_weak(public: bytes) -> bool:
+    """Tell whether a public key of 32 bytes proves nothing: its point has a small order."""
+    return public[:31] + bytes([public[31] & 0x7F]) in _SMALL_ORDER

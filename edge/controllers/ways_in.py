@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from litestar import Response
 
 from core.identity.proofs import Proof
-from core.identity.sessions import RefreshToken
 from edge.controllers.answer import json_answer
 from edge.controllers.body import read_json
 from edge.controllers.endpoints import AnyRequest
@@ -174,9 +173,7 @@ class WaysIn(DescribedEndpoints):
         """Exchange a refresh token for the next one."""
         body = await _read(request, dto.RefreshBody)
         address = address_of(request)
-        presented = RefreshToken.parse(body.refresh_token)
-        session = None if presented is None else presented.session
-        self._identity.limits.require(LimitKind.REFRESH, device=session, address=address)
+        self._identity.limits.require(LimitKind.REFRESH, address=address)
         signed_in = await self._identity.sessions.refresh(
             body.refresh_token, proof_of(body.proof), address=address
         )

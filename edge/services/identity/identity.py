@@ -89,6 +89,7 @@ class Identity:
             proofs=Proofs(clock=lambda: parts.now_ms() / 1_000),
             trust=self.trust,
             entropy=parts.entropy,
+            limits=parts.limits,
             on_reuse=self.reports.session_reused,
             now_ms=now_ms,
         )

@@ -99,9 +99,13 @@ class Passwords:
         if secret is not None and self._hasher.needs_rehash(secret):
             renewed = await self._hasher.hash(password)
             await self._vault.write(lambda unit: unit.secrets.put(tenant, credential.id, renewed))
-        return await self._entry.sign_in(
-            tenant, device, kind=CredentialKind.PASSWORD, subject=subject, address=address
-        )
+        try:
+            return await self._entry.sign_in(
+                tenant, device, kind=CredentialKind.PASSWORD, subject=subject, address=address
+            )
+        except InvalidGrant:
+            # A disabled account: the right password is answered as a wrong one.
+            raise InvalidGrant(_REFUSED) from None
 
     async def begin_code(self, tenant: str, email: str, *, address: str) -> Begun:
         """Mail a code to sign in with, or to register with where the tenant allows it."""

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from core.identity.proofs import CLOCK_DIFFERENCE_S_MAX, Proof, is_timely, signed_bytes
+from core.identity.proofs import (
+    CLOCK_DIFFERENCE_S_MAX,
+    Proof,
+    is_timely,
+    is_weak,
+    signed_bytes,
+)
 from edge.errors import ClockApart, InvalidGrant
 
 if TYPE_CHECKING:
@@ -32,7 +38,7 @@ class Proofs:
     def verify(self, public: bytes, proof: Proof, *, purpose: str, subject: str) -> None:
         """Raise InvalidGrant, or ClockApart for a proof of another time or one seen before."""
         now = self._clock()
-        if len(public) != PUBLIC_KEY_BYTES:
+        if len(public) != PUBLIC_KEY_BYTES or is_weak(public):
             raise InvalidGrant(_REFUSED)
         message = signed_bytes(
             purpose, subject=subject, at_unix_s=proof.at_unix_s, nonce=proof.nonce

@@ -39,6 +39,7 @@ from edge.services.identity.models import (
     session_record,
 )
 from edge.services.identity.signing import ACCESS_TOKEN_S
+from edge.services.limits import LimitKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from edge.services.identity.proofs import Proofs
     from edge.services.identity.signing import Signing
     from edge.services.identity.trust import Trust
+    from edge.services.limits import Limits
     from edge.services.session import Principal
 
 SESSION_MS: Final = 90 * 24 * 3_600 * 1_000
@@ -82,6 +84,7 @@ class Sessions:
         trust: Trust,
         now_ms: Callable[[], int],
         entropy: Callable[[int], bytes] = os.urandom,
+        limits: Limits | None = None,
         on_reuse: Callable[[Session], None] = lambda _session: None,
     ) -> None:
         self._control = control
@@ -90,6 +93,7 @@ class Sessions:
         self._trust = trust
         self._now_ms = now_ms
         self._entropy = entropy
+        self._limits = limits
         self._on_reuse = on_reuse
 
     # --- opening -----------------------------------------------------------------------------
@@ -166,6 +170,14 @@ class Sessions:
         self._trust.require_served(presented.tenant)
         if not account.is_active:
             raise InvalidGrant(_INVALID)
+        if self._limits is not None:
+            # Only now is it known to be the session's own device: a stranger uses nothing up.
+            self._limits.require(
+                LimitKind.REFRESH,
+                tenant=session.tenant,
+                account=session.person,
+                device=session.id,
+            )
         return await self._decided(account, session, presented, address)
 
     async def _decided(
