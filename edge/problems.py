@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 from litestar.exceptions import HTTPException
 
+from core.errors import Refusal
 from edge.errors import ClockApart, CounterGap, EdgeError, InvalidGrant, RateLimited
 from sync_protocol.errors import ProtocolError
 from sync_protocol.faults import FaultKind
@@ -128,6 +129,8 @@ def problem_of(error: Exception) -> Problem | None:
         return _of_node(error)
     if isinstance(error, ProtocolError):
         return Problem(error.kind, error.message)
+    if isinstance(error, Refusal):
+        return Problem(FaultKind.MALFORMED, error.message)
     if isinstance(error, msgspec.DecodeError):  # ValidationError is one of them
         return Problem(FaultKind.MALFORMED, f"{error!s:.200}")
     if isinstance(error, HTTPException) and error.status_code < 500:  # noqa: PLR2004

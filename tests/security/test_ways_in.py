@@ -42,6 +42,18 @@ async def test_an_id_token_signs_in_once_and_the_same_person_again(tmp_path):
             assert people[0] == people[1]
 
 
+async def test_a_name_of_any_length_signs_in(tmp_path):
+    with IssuerServer() as issuer:
+        setting = f"{issuer.url}={issuer.issuer.audiences[0]}"
+        async with attacked_node(tmp_path, issuers=setting) as node:
+            begun = (await node.client.post("/v1/auth/oidc/begin", json={})).json()
+            token = issuer.token(nonce=begun["nonce"], name="N" * 150)
+            phone = node.phone()
+            answer = await phone.enter("oidc", flow=begun["flow"], id_token=token)
+            assert answer.status_code == 200, answer.text
+            assert (await phone.ask("GET", "/v1/me")).json()["name"] == "N" * 80
+
+
 async def test_an_anonymous_person_links_an_issuer_and_stays_the_same(tmp_path):
     with IssuerServer() as issuer:
         setting = f"{issuer.url}={issuer.issuer.audiences[0]}"

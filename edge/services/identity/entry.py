@@ -6,7 +6,14 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from core.identity.accounts import Account, AccountKind, AccountState, CredentialKind, checked_name
+from core.identity.accounts import (
+    NAME_LENGTH_MAX,
+    Account,
+    AccountKind,
+    AccountState,
+    CredentialKind,
+    checked_name,
+)
 from core.ids import PersonId, TenantId, is_id, new_row_id
 from edge.errors import Conflict, Forbidden, InvalidGrant, UnknownTenant
 from edge.ports.identity_records import CredentialRecord
@@ -126,7 +133,7 @@ class Entry:
                 return self._use(unit, found, device, counter=0, address=address)
             if not self.settings(tenant).registration:
                 raise Forbidden("This tenant registers nobody.")
-            account = self._new(tenant, AccountKind.NAMED, checked_name(name))
+            account = self._new(tenant, AccountKind.NAMED, checked_name(name[:NAME_LENGTH_MAX]))
             self._store(unit, account, address)
             for credential in credentials:
                 self.add_in(unit, account, credential, address=address)
@@ -207,7 +214,7 @@ class Entry:
             credential.kind.value,
             credential.subject,
             credential.public,
-            checked_name(credential.label),
+            checked_name(credential.label[:NAME_LENGTH_MAX]),
             credential.counter,
             now_ms,
             now_ms,
