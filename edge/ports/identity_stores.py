@@ -249,7 +249,7 @@ class ControlDatabase(Protocol):
         ...
 
     async def version(self) -> int:
-        """Return a number that changes with every commit, however it was made; cheap."""
+        """Return a number that changes with every tenant, key and revocation; cheap."""
         ...
 
     async def close(self) -> None:

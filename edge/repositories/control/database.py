@@ -61,7 +61,7 @@ class SqlControlDatabase:
         return await self._engine.write(lambda sql: work(ControlSqlUnit(sql)))
 
     async def version(self) -> int:
-        """Return the count of rows ever changed.
+        """Return the count of tenants, keys and revocations ever changed.
 
         It is in the database, not a property of a connection as PRAGMA data_version is: it means
         the same on every connection, in every process, and in a copy of the file.

@@ -21,17 +21,9 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 
-TABLES: Final = (
-    "ct_tenant",
-    "ct_account",
-    "ct_credential",
-    "ct_device",
-    "ct_session",
-    "ct_key",
-    "ct_revocation",
-    "ct_audit",
-)
-"""What `version` of the control database is about."""
+FOLLOWED: Final = ("ct_tenant", "ct_key", "ct_revocation")
+"""What every process knows by heart: `version` counts changes of these tables alone, so that a
+refresh or an audit entry makes nobody read all keys and tenants again."""
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS ct_meta (
@@ -118,7 +110,7 @@ def next_number(sql: SqlWriter, name: str) -> int:
 
 
 def _triggers() -> Iterator[str]:
-    for table in TABLES:
+    for table in FOLLOWED:
         for event in ("INSERT", "UPDATE", "DELETE"):
             yield (
                 f"CREATE TRIGGER IF NOT EXISTS {table}__{event.lower()} AFTER {event} ON {table} "

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PAGE: Final = 1_000
 ENTRIES_MAX: Final = 1_000_000
 """Of each kind in one export; more than any tenant of one SQLite file has."""
-_PSEUDONYM_BYTES: Final = 10
 
 
 class People:

@@ -9,6 +9,7 @@ from core.errors import DeclarationError
 from edge.errors import Unavailable
 from edge.ports.identity_records import (
     AccountRecord,
+    AuditRecord,
     CredentialRecord,
     DeviceKeyRecord,
     KeyRecord,
@@ -60,6 +61,8 @@ async def test_the_version_follows_every_commit_in_the_writing_process(control):
     assert len(set(seen)) == len(seen)
     await control.write(lambda unit: unit.revocations.trim(now_s=9))
     assert await control.version() == seen[-1], "nothing changed"
+    await control.write(lambda unit: unit.audit.add(AuditRecord(0, "t", 1, "a", "b", "c", "")))
+    assert await control.version() == seen[-1], "nobody has to know of it at once"
 
 
 async def test_the_version_follows_in_a_reading_process_whatever_reader_answers(control, tmp_path):
