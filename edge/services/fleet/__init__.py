@@ -1,0 +1,1 @@
+"""The fleet: trust between nodes, membership, and the way to the primary."""
