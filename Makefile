@@ -16,7 +16,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo serve test test-deep mutants bench vectors check format lock clean
+.PHONY: help setup demo demo-fleet faults serve test test-deep mutants bench vectors check format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -33,6 +33,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## Run the field survey demonstration
 	$(BIN)/python examples/field_survey/demo.py $(ARGS)
 
+demo-fleet: setup ## Run the field survey in two regions, cut the primary off and heal
+	$(BIN)/python examples/field_survey/fleet_demo.py $(ARGS)
+
 serve: setup ## Serve the field survey app
 	$(BIN)/skerry serve examples/field_survey/app.py $(ARGS)
 
@@ -44,6 +47,9 @@ test-deep: setup ## Run all tests, the slow ones too, with many more Hypothesis 
 
 mutants: setup ## Prove that the tests notice planted faults
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+faults: setup ## Break real fleets at random moments; ARGS="--runs 10 --scenario NAME --seed 1"
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: setup ## Measure
 	$(BIN)/python -m bench $(ARGS)

@@ -40,6 +40,14 @@ FIGURES = (
     "login",
     "revocation",
     "limits_exact",
+    "backup",
+    "fleet_lag",
+    "fleet_push",
+    "fleet_read",
+    "fleet_fanout",
+    "fleet_drain",
+    "fleet_promote",
+    "fleet_memory",
 )
 """One module of this folder each, with a function `measure(quick)`."""
 RESULTS = ROOT / "bench" / "results.json"

@@ -36,24 +36,32 @@ def measure(*, quick: bool) -> list[Figure]:
         with NodeProcess(folder) as node:
             devices = introduced(node, PUSHERS, seen)
             tokens = [node.token(f"person-{number % people}") for number in range(streams)]
-            told = asyncio.run(
-                _told(node, devices, tokens, changes=int(per_second * seconds), rate=per_second)
+            found = asyncio.run(
+                told(
+                    node, devices, node, tokens, changes=int(per_second * seconds), rate=per_second
+                )
             )
-    if told["lost"] or told["pulls"]:
-        raise RuntimeError(f"changes were lost: {told}")
+    if found["lost"] or found["pulls"]:
+        raise RuntimeError(f"changes were lost: {found}")
     return [
-        Figure(name="fanout", value=told["p99_ms"], unit="ms (p99)", at_most=40),
-        Figure(name="fanout.p50", value=told["p50_ms"], unit="ms"),
-        Figure(name="fanout.max", value=told["max_ms"], unit="ms"),
-        Figure(name="fanout.lost", value=told["lost"], unit="changes", at_most=0),
-        Figure(name="fanout.received", value=told["received"], unit="changes"),
+        Figure(name="fanout", value=found["p99_ms"], unit="ms (p99)", at_most=40),
+        Figure(name="fanout.p50", value=found["p50_ms"], unit="ms"),
+        Figure(name="fanout.max", value=found["max_ms"], unit="ms"),
+        Figure(name="fanout.lost", value=found["lost"], unit="changes", at_most=0),
+        Figure(name="fanout.received", value=found["received"], unit="changes"),
     ]
 
 
-async def _told(
-    node: NodeProcess, devices: list[Device], tokens: list[str], *, changes: int, rate: float
+async def told(
+    node: NodeProcess,
+    devices: list[Device],
+    streaming: NodeProcess,
+    tokens: list[str],
+    *,
+    changes: int,
+    rate: float,
 ) -> dict[str, Any]:
-    """Start the subscribers, send the changes, and return what the subscribers say of them."""
+    """Start subscribers at `streaming`, send changes to `node`; return what the subscribers say."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.subscribers",
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=child_environment(),
@@ -61,7 +69,7 @@ async def _told(
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        process.stdin.write(json.dumps({"port": node.port, "tokens": tokens}).encode() + b"\n")
+        process.stdin.write(json.dumps({"port": streaming.port, "tokens": tokens}).encode() + b"\n")
         ready = await asyncio.wait_for(process.stdout.readline(), READY_SECONDS_MAX)
         if ready != b"ready\n":
             raise RuntimeError("the subscribers did not come up")

@@ -87,8 +87,14 @@ def outcomes(answers: Iterable[bytes]) -> Counter[str]:
         assert isinstance(pushed, Pushed), "push is answered with pushed"
         if pushed.skew:
             raise RuntimeError("the requests were encoded too long before they were sent")
-        counted["merged"] += sum(last - first + 1 for first, last, _ in pushed.merged)
-        counted.update(receipt.outcome for receipt in pushed.receipts)
+        counted += outcomes_of(pushed)
+    return counted
+
+
+def outcomes_of(pushed: Pushed) -> Counter[str]:
+    """Count the outcomes in one answer."""
+    counted = Counter(receipt.outcome for receipt in pushed.receipts)
+    counted["merged"] += sum(last - first + 1 for first, last, _ in pushed.merged)
     return counted
 
 

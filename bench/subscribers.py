@@ -43,6 +43,15 @@ class _PokeHead(msgspec.Struct, tag="poke", tag_field="kind"):
     pull: bool = False
 
 
+class _Kind(msgspec.Struct):
+    """What a message is."""
+
+    kind: str
+
+
+_decode_kind = msgspec.msgpack.Decoder(_Kind).decode
+
+
 class Stream(asyncio.Protocol):
     """One stream: hello, pull until there is no more, then pokes with the moment they came."""
 
@@ -56,6 +65,9 @@ class Stream(asyncio.Protocol):
         """The sequence at which the pokes begin."""
         self.pokes: list[tuple[float, bytes]] = []
         self.live: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        self._transport.close()
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -93,7 +105,8 @@ class Stream(asyncio.Protocol):
 
     def _received(self, now: float, frame: bytes) -> None:
         if self.live.done():
-            self.pokes.append((now, frame))
+            if _decode_kind(frame).kind == "poke":  # an edge also sends provisional sets
+                self.pokes.append((now, frame))
             return
         message = decode_server(frame)
         if isinstance(message, Page) and not message.more:
@@ -178,6 +191,8 @@ def summary(streams: list[Stream], sent: list[tuple[int, float]]) -> dict[str, f
         position, arrivals = stream.position, dict[int, float]()
         for at, frame in stream.pokes:
             poke = _head(frame)
+            if poke.since == poke.sequence and not poke.pull:
+                continue  # it tells of no change
             pulls += poke.pull
             if poke.since == position and not poke.pull:
                 arrivals.update(dict.fromkeys(range(poke.since + 1, poke.sequence + 1), at))

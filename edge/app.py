@@ -3,68 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+import os
+import sys
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 from time import time_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import structlog
-from litestar import Litestar, Request, Response
 
-from edge.controllers.administration import AdministrationController
-from edge.controllers.admission import Admission
-from edge.controllers.conflicts import ConflictsController
-from edge.controllers.docs import DocsController
-from edge.controllers.exports import Exports
+from core.fleet import Role
+from edge.backup_wiring import backing_up
+from edge.controllers.docs import skerry_version
 from edge.controllers.forwarding import ForwardWrites
 from edge.controllers.gate import Gate
-from edge.controllers.health import HealthController
-from edge.controllers.invitations import InvitationsController
-from edge.controllers.me import MeController
-from edge.controllers.metrics import MetricsController
-from edge.controllers.operators import OperatorController
 from edge.controllers.origins import Origins
-from edge.controllers.receipts import ReceiptsController
-from edge.controllers.rows import RowsController
-from edge.controllers.spaces import SpacesController
-from edge.controllers.stream import StreamController, StreamLimits
-from edge.controllers.sync import SyncController
-from edge.controllers.ways_in import WaysIn
-from edge.dto.identity_operations import IDENTITY_POLICIES
-from edge.dto.policies import all_policies, require_policies
-from edge.identity_wiring import build_identity, build_limits, new_limits_secret, prepare_limits
-from edge.observability import Metrics, configure_logs
-from edge.problems import problem_of, unforeseen
+from edge.dto.fleet_operations import HAND_OVER, PROMOTE
+from edge.identity_wiring import (
+    build_identity,
+    build_limits,
+    identity_files,
+    new_limits_secret,
+    prepare_limits,
+)
+from edge.observability import MailReading, Metrics, configure_logs
+from edge.ports.tracing import NO_TRACER
 from edge.repositories.database import TenantDatabase, tables_of
+from edge.routes import build_routes
 from edge.services.keys import KeyRing
 from edge.services.node import Node
 from edge.services.tokens import Tokens
+from edge.settings import SettingError
 from edge.storage.high_water import HighWaterFiles
 from edge.storage.key_files import KeyFiles
 from edge.storage.sqlite import SqliteEngine
 from edge.storage.tenants import SUFFIX, TenantFiles
-from edge.workers.serve import serve
+from edge.tracing import build_tracer
+from edge.workers.role_file import EXIT_ROLE_CHANGED, read_role
+from edge.workers.serve import Ending, serve
 from edge.workers.serve_follow import follow
 from edge.workers.serve_many import WRITER, WRITER_SOCKET, serve_many
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
+    from contextlib import AbstractAsyncContextManager
 
-    from litestar.handlers import HTTPRouteHandler
+    from litestar import Litestar
     from litestar.types import ASGIApp
 
     from core.ids import TenantId
     from core.schema.app import App
     from edge.controllers.writer_link import WriterLink
+    from edge.fleet_wiring import Fleet
     from edge.identity_wiring import OpenedIdentity
+    from edge.ports.tracing import Tracer
     from edge.services.identity.identity import Identity
     from edge.services.ingest.commit import CommitResult
     from edge.services.keys import TokenTrust
     from edge.services.limits import Limits
     from edge.settings import Settings
+    from edge.workers.role_file import NodeRole
 
 TENANTS_FOLDER: Final = "tenants"
 MARKS_FOLDER: Final = "high-water"
+EDGE_PATHS: Final = frozenset({"/v1/sync/hello", "/v1/sync/push", PROMOTE, HAND_OVER})
+"""POSTs that an edge handles itself: it hands devices' messages on in its own way."""
+FALLBACK_PATHS: Final = frozenset({"/v1/auth/refresh"})
+"""What an edge does itself while the primary is away: no refresh token is rotated then."""
 DATABASE_ID_BYTES: Final = 8
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -72,6 +79,10 @@ _log = structlog.stdlib.get_logger(__name__)
 def run_node(app: App, settings: Settings) -> None:
     """Serve an app until the process is told to stop; raises Unavailable when it cannot start."""
     configure_logs(settings.log_level)
+    role = read_role(settings)
+    if role.role is not Role.STANDALONE:
+        run_fleet_node(app, settings, role)
+        return
     secret = new_limits_secret()
     if settings.workers == 1:
 
@@ -90,22 +101,83 @@ def run_node(app: App, settings: Settings) -> None:
     serve_many(build, settings, prepare=lambda: prepare_limits(settings))
 
 
+def run_fleet_node(app: App, settings: Settings, role: NodeRole) -> None:
+    """Serve a fleet's primary or edge; exits with EXIT_ROLE_CHANGED to be started in a new role."""
+    if settings.workers != 1:
+        raise SettingError("a node of a fleet has one worker: workers must be 1")
+    settings = replace(settings, role=role.role.value)
+    ending = Ending()
+
+    def build() -> Gate:
+        prepare_limits(settings)  # the folder's lock is held here
+        return build_fleet_application(app, settings, role, ending)
+
+    serve(build, settings, ending)
+    if ending.is_role_changed:
+        sys.exit(EXIT_ROLE_CHANGED)
+
+
+def build_fleet_application(app: App, settings: Settings, role: NodeRole, ending: Ending) -> Gate:
+    """Build everything a fleet's node serves to phones; its other listener opens with it."""
+    from edge.fleet_wiring import Fleet  # noqa: PLC0415  (a node by itself loads none of it)
+
+    metrics, tracer = Metrics(), tracer_of(settings)
+    fleet = Fleet(app, settings, role, metrics, ending, tracer=tracer)
+    metrics.follow_sequences(fleet.node.sequences)
+    metrics.follow_forgotten_pokes(fleet.node.forgotten_pokes)
+    metrics.follow_fleet(fleet.reading)
+    limits = build_limits(settings, new_limits_secret())
+    identity = build_identity(
+        app,
+        settings,
+        fleet.node,
+        limits=limits,
+        is_writer=fleet.primary is not None,
+        engines=fleet.engines,
+    )
+    fleet.connect(identity, limits)
+    return build_gate(
+        fleet.node,
+        settings,
+        metrics=metrics,
+        identity=identity,
+        limits=limits,
+        fleet=fleet,
+        tracer=tracer,
+    )
+
+
 def build_application(app: App, settings: Settings, *, secret: bytes) -> Gate:
     """Build everything one process serves; databases open when the server starts."""
-    metrics = Metrics()
-    node = build_node(app, settings, metrics)
+    metrics, tracer = Metrics(), tracer_of(settings)
+    files = tenant_files(settings)
+    engines = identity_files(settings, is_writer=True)
+    node = build_node(app, settings, metrics, files, tracer=tracer)
     metrics.follow_sequences(node.sequences)
     metrics.follow_forgotten_pokes(node.forgotten_pokes)
     limits = build_limits(settings, secret)
-    identity = build_identity(app, settings, node, limits=limits, is_writer=True)
-    return build_gate(node, settings, metrics=metrics, identity=identity, limits=limits)
+    identity = build_identity(app, settings, node, limits=limits, is_writer=True, engines=engines)
+
+    async def empty_logs() -> None:
+        await files.empty_logs()
+        await engines.empty_logs()
+
+    return build_gate(
+        node,
+        settings,
+        metrics=metrics,
+        identity=identity,
+        limits=limits,
+        backups=backing_up(settings, os.environ, empty_logs=empty_logs),
+        tracer=tracer,
+    )
 
 
 def build_reader(app: App, settings: Settings, *, secret: bytes) -> Gate:
     """Build what a reading worker serves: its own reads, everything else through the writer."""
     from edge.controllers.writer_link import WriterLink  # noqa: PLC0415  (only readers need httpx)
 
-    metrics = Metrics()
+    metrics, tracer = Metrics(), tracer_of(settings)
     files = TenantFiles(settings.data / TENANTS_FOLDER, synchronous="FULL")
     tables = tables_of(app)
 
@@ -122,6 +194,7 @@ def build_reader(app: App, settings: Settings, *, secret: bytes) -> Gate:
         now_ms=lambda: time_ns() // 1_000_000,
         on_commit=lambda _tenant, _result, _seconds: None,
         existing=files.existing,
+        tracer=tracer,
     )
     metrics.follow_sequences(node.sequences)
     metrics.follow_forgotten_pokes(node.forgotten_pokes)
@@ -129,15 +202,47 @@ def build_reader(app: App, settings: Settings, *, secret: bytes) -> Gate:
     limits = build_limits(settings, secret)
     identity = build_identity(app, settings, node, limits=limits, is_writer=False)
     return build_gate(
-        node, settings, metrics=metrics, writer=writer, identity=identity, limits=limits
+        node,
+        settings,
+        metrics=metrics,
+        writer=writer,
+        identity=identity,
+        limits=limits,
+        tracer=tracer,
     )
 
 
-def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
+def tracer_of(settings: Settings) -> Tracer:
+    """Start this process's tracer: after the fork, since a thread of its own hands spans over."""
+    return build_tracer(
+        settings.traces,
+        node=settings.node,
+        role=settings.role,
+        region=settings.region,
+        version=skerry_version(),
+    )
+
+
+def tenant_files(settings: Settings) -> TenantFiles:
+    """Return the databases of a node by itself; with a stream, Litestream checkpoints them."""
+    return TenantFiles(
+        settings.data / TENANTS_FOLDER,
+        synchronous="NORMAL" if settings.synchronous == "normal" else "FULL",
+        checkpoints=not settings.backup_stream,
+    )
+
+
+def build_node(
+    app: App,
+    settings: Settings,
+    metrics: Metrics,
+    files: TenantFiles | None = None,
+    *,
+    tracer: Tracer = NO_TRACER,
+) -> Node:
     """Build the services over SQLite files in the data folder."""
     marks = HighWaterFiles(settings.data / MARKS_FOLDER)
-    synchronous = "NORMAL" if settings.synchronous == "normal" else "FULL"
-    files = TenantFiles(settings.data / TENANTS_FOLDER, synchronous=synchronous)
+    files = files or tenant_files(settings)
     tables = tables_of(app)
 
     async def open_database(tenant: TenantId) -> TenantDatabase:
@@ -150,9 +255,9 @@ def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
             _log.warning("database-behind-its-mark", tenant=tenant, sequence=mark[1])
         return database
 
-    def erase(tenant: TenantId) -> None:
-        files.erase(tenant)
-        marks.erase(tenant)
+    async def erase(tenant: TenantId) -> None:
+        await asyncio.to_thread(files.erase, tenant)
+        await asyncio.to_thread(marks.erase, tenant)
 
     def on_commit(_tenant: TenantId, result: CommitResult, seconds: float) -> None:
         metrics.committed(result.mutations, seconds)
@@ -166,6 +271,7 @@ def build_node(app: App, settings: Settings, metrics: Metrics) -> Node:
         existing=files.existing,
         mark=marks.write,
         erase=erase,
+        tracer=tracer,
     )
 
 
@@ -182,19 +288,49 @@ def build_gate(
     writer: WriterLink | None = None,
     identity: OpenedIdentity | None = None,
     limits: Limits | None = None,
+    fleet: Fleet | None = None,
+    backups: AbstractAsyncContextManager[None] | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> Gate:
     """Put the endpoints of a node behind the gate; the result is the ASGI application.
 
-    With a `writer`, the node only reads, and writes are forwarded. Without `identity` there are no
-    ways in: only tokens of an operator's own keys are taken.
+    With a `writer`, the node only reads, and writes are forwarded; so does an edge of a `fleet`.
+    Without `identity` there are no ways in: only tokens of an operator's own keys are taken.
     """
     metrics = metrics or Metrics()
     keys = KeyFiles(settings.keys_folder)
     keys.development_key()
-    routes: ASGIApp = build_routes(node, settings, metrics, writer, identity)
+    opened: list[Gate] = []
+
+    def life(_app: Litestar) -> AbstractAsyncContextManager[None]:
+        if fleet is not None:
+            return fleet.serving(opened[0])
+        return serving(node, writer, identity, backups)
+
+    routes: ASGIApp = build_routes(
+        node,
+        settings,
+        metrics,
+        upstream=writer if fleet is None else fleet.relay,
+        identity=None if identity is None else identity.identity,
+        fleet=fleet,
+        tracer=tracer,
+        lives=[lambda _app: closing(tracer), life],
+    )
+    if writer is not None:
+        routes = ForwardWrites(routes, writer, tracer=tracer)
+    elif fleet is not None and fleet.edge is not None:
+        routes = ForwardWrites(
+            routes, fleet.link, local=EDGE_PATHS, fallback=FALLBACK_PATHS, tracer=tracer
+        )
+    if limits is not None:
+        metrics.follow_refusals(lambda: limits.refused)
+    is_writer = writer is None and (fleet is None or fleet.primary is not None)
+    if identity is not None and is_writer:
+        metrics.follow_mails(partial(mails_of, identity.identity))
     trust: TokenTrust = KeyRing(keys) if identity is None else identity.identity.trust
-    return Gate(
-        routes if writer is None else ForwardWrites(routes, writer),
+    gate = Gate(
+        routes,
         tokens=Tokens(trust, lifetime_s_max=settings.token_lifetime_s_max),
         metrics=metrics,
         origins=Origins(settings.origins),
@@ -203,105 +339,49 @@ def build_gate(
         has_identity=identity is not None,
         limits=limits,
         address_header=settings.address_header,
+        tracer=tracer,
+    )
+    opened.append(gate)
+    return gate
+
+
+def mails_of(identity: Identity) -> MailReading:
+    """Return what has become of the mails of this process."""
+    mailer = identity.mailer
+    return MailReading(
+        waiting=mailer.waiting, sent=mailer.sent, failed=mailer.failed, dropped=mailer.dropped
     )
 
 
-def build_routes(
+@asynccontextmanager
+async def serving(
     node: Node,
-    settings: Settings,
-    metrics: Metrics,
-    writer: WriterLink | None = None,
-    identity: OpenedIdentity | None = None,
-) -> Litestar:
-    """Make the framework's application; without the gate around it, every request is refused."""
-
-    @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
-        if writer is not None:
-            await writer.wait_until_ready()
-        await (node.open() if identity is None else identity.open(node))
-        follower = asyncio.create_task(follow(node)) if writer is not None else None
-        try:
+    writer: WriterLink | None,
+    identity: OpenedIdentity | None,
+    backups: AbstractAsyncContextManager[None] | None,
+) -> AsyncGenerator[None]:
+    """Have everything open that a node by itself, or a reading worker, needs."""
+    if writer is not None:
+        await writer.wait_until_ready()
+    await (node.open() if identity is None else identity.open(node))
+    follower = asyncio.create_task(follow(node)) if writer is not None else None
+    try:
+        async with backups or nullcontext():
             yield
-        finally:
-            if follower is not None:
-                follower.cancel()
-            await node.close()
-            if identity is not None:
-                await identity.close()
-            if writer is not None:
-                await writer.close()
-
-    bounds = StreamLimits(
-        streams_max=settings.streams_max,
-        streams_per_person_max=settings.streams_per_person_max,
-        send_timeout_s=settings.stream_send_timeout_s,
-    )
-    collections = node.app.collections.values()
-    streams = StreamController(node, metrics, bounds, writer=writer)
-    policies = all_policies(node.app.collections, IDENTITY_POLICIES)
-    routes = Litestar(
-        route_handlers=[
-            SyncController(node, metrics).router(),
-            *streams.routes(),
-            *(RowsController(node, declared).router() for declared in collections),
-            *ReceiptsController(node).routes(),
-            *ConflictsController(node).routes(),
-            *SpacesController(node).routes(),
-            *InvitationsController(node).routes(),
-            *HealthController(node).routes(),
-            *MetricsController(metrics).routes(),
-            *DocsController(node.app).routes(),
-            *([] if identity is None else identity_routes(node, identity.identity, streams)),
-        ],
-        guards=[Admission(policies)],
-        exception_handlers={Exception: answer_error},
-        lifespan=[lifespan],
-        openapi_config=None,
-        logging_config=None,
-        request_max_body_size=None,
-        debug=False,
-    )
-    require_policies(_operations(routes), policies)
-    return routes
+    finally:
+        if follower is not None:
+            follower.cancel()
+        await node.close()
+        if identity is not None:
+            await identity.close()
+        if writer is not None:
+            await writer.close()
 
 
-def identity_routes(
-    node: Node, identity: Identity, streams: StreamController
-) -> list[HTTPRouteHandler]:
-    """Make the endpoints of identity; streams end when their session does."""
-    identity.trust.listen(streams.revoked)
-    exports = Exports(node, identity)
-    return [
-        *WaysIn(identity).routes(),
-        *MeController(identity, exports).routes(),
-        *AdministrationController(node, identity, exports).routes(),
-        *OperatorController(identity, exports).routes(),
-    ]
-
-
-def _operations(routes: Litestar) -> set[str]:
-    handlers = [handler for route in routes.routes for handler in _handlers_of(route)]
-    return {handler.name or f"(unnamed) {handler}" for handler in handlers}
-
-
-def _handlers_of(route: Any) -> list[Any]:  # noqa: ANN401  (an HTTP, WebSocket or ASGI route)
-    """Return a route's handlers, without the OPTIONS handler that the framework makes."""
-    found = getattr(route, "route_handlers", None) or [route.route_handler]
-    return [handler for handler in found if "OPTIONS" not in getattr(handler, "http_methods", ())]
-
-
-def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer an error with its problem document; the unforeseen is logged, and not told."""
-    request_id = str(request.scope["state"].get("request_id", ""))
-    problem = problem_of(error)
-    if problem is None:
-        _log.error("request-failed", exc_info=error, request_id=request_id)
-        problem = unforeseen()
-    headers = problem.all_headers()
-    return Response(
-        problem.body(request_id),
-        status_code=problem.http_status,
-        media_type=headers.pop("content-type"),
-        headers=headers,
-    )
+@asynccontextmanager
+async def closing(tracer: Tracer) -> AsyncGenerator[None]:
+    """Hand over the last spans once everything else is closed."""
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(tracer.close)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
 
 from core.errors import DeclarationError
 from core.identity.keys import ANY, Authority
 from edge.gateways.argon2_hashes import Argon2Hashes
 from edge.gateways.mail_files import MailFiles
+from edge.ports.sql import SqlEngine
 from edge.repositories.control.database import SqlControlDatabase
 from edge.repositories.vault.database import SqlVaultDatabase
 from edge.services.identity.identity import Identity, IdentityParts
@@ -23,6 +25,8 @@ from edge.storage.limit_table import LimitFile
 from edge.storage.sqlite import SqliteEngine
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.schema.app import App
     from edge.ports.issuers import IdTokens
     from edge.ports.mail import MailTransport
@@ -56,6 +60,28 @@ def build_limits(settings: Settings, secret: bytes) -> Limits:
     return Limits(table, rates, secret=secret, now_us=lambda: time.monotonic_ns() // 1_000)
 
 
+class OpenableEngine(SqlEngine, Protocol):
+    """An engine that is opened after everything is wired."""
+
+    async def open(self) -> None:
+        """Open it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityEngines:
+    """The two databases of a node's identity."""
+
+    control: OpenableEngine
+    vault: OpenableEngine
+
+    async def empty_logs(self) -> None:
+        """Checkpoint and empty the logs of those that are files of this process."""
+        for engine in (self.control, self.vault):
+            if isinstance(engine, SqliteEngine):
+                await engine.empty_log()
+
+
 class OpenedIdentity:
     """Identity whose databases are opened with it and migrated by the writing process."""
 
@@ -63,7 +89,7 @@ class OpenedIdentity:
         self,
         identity: Identity,
         *,
-        engines: list[SqliteEngine],
+        engines: Sequence[OpenableEngine],
         databases: list[SqlControlDatabase | SqlVaultDatabase],
         is_writer: bool,
     ) -> None:
@@ -87,16 +113,18 @@ class OpenedIdentity:
 
 
 def build_identity(
-    app: App, settings: Settings, node: Node, *, limits: Limits, is_writer: bool
+    app: App,
+    settings: Settings,
+    node: Node,
+    *,
+    limits: Limits,
+    is_writer: bool,
+    engines: IdentityEngines | None = None,
 ) -> OpenedIdentity:
-    """Build the identity services of one process over files in the data folder."""
-    synchronous = "NORMAL" if settings.synchronous == "normal" else "FULL"
-    control_file = SqliteEngine(
-        settings.data / CONTROL_FILE, synchronous=synchronous, is_writer=is_writer
-    )
-    vault_file = SqliteEngine(
-        settings.data / VAULT_FILE, synchronous=synchronous, is_writer=is_writer
-    )
+    """Build the identity services of one process over files in the data folder, or `engines`."""
+    if engines is None:
+        engines = identity_files(settings, is_writer=is_writer)
+    control_file, vault_file = engines.control, engines.vault
     control = SqlControlDatabase(GroupedEngine(control_file) if is_writer else control_file)
     vault = SqlVaultDatabase(GroupedEngine(vault_file) if is_writer else vault_file)
     keys = KeyFiles(settings.keys_folder)
@@ -115,7 +143,7 @@ def build_identity(
         erase_database=node.erase_tenant,
         app_name=app.name,
         node=settings.node,
-        authority=Authority(frozenset({settings.region or ANY})),
+        authority=Authority(frozenset({_region(settings)})),
         is_writer=is_writer,
         now_ms=lambda: time.time_ns() // 1_000_000,
     )
@@ -125,6 +153,27 @@ def build_identity(
         databases=[control, vault],
         is_writer=is_writer,
     )
+
+
+def identity_files(settings: Settings, *, is_writer: bool) -> IdentityEngines:
+    """Return the identity of a node by itself; a stream to a local folder checkpoints it."""
+    synchronous = "NORMAL" if settings.synchronous == "normal" else "FULL"
+    checkpoints = not (settings.backup_stream and "://" not in settings.backup)
+    control, vault = (
+        SqliteEngine(
+            settings.data / name,
+            synchronous=synchronous,
+            is_writer=is_writer,
+            checkpoints=checkpoints,
+        )
+        for name in (CONTROL_FILE, VAULT_FILE)
+    )
+    return IdentityEngines(control, vault)
+
+
+def _region(settings: Settings) -> str:
+    """Return where a node may sign for tenants of: the primary signs for all of them."""
+    return ANY if settings.role == "primary" else settings.region or ANY
 
 
 def _transport(settings: Settings) -> MailTransport:

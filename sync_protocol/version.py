@@ -17,7 +17,7 @@ from sync_protocol.messages.union import ClientMessage, ServerMessage
 
 PROTOCOL_VERSION: Final = 1
 """What `hello.protocol` and `welcome.protocol` say."""
-PROTOCOL_FINGERPRINT: Final = "69b91bed08df0e16"
+PROTOCOL_FINGERPRINT: Final = "e0d690ce5bead46e"
 """`protocol_fingerprint()` at this version; a test compares them."""
 
 

@@ -11,15 +11,23 @@ from cyclopts.exceptions import CycloptsError
 from core.errors import CoreError
 from edge.cli.accounts import accounts
 from edge.cli.audit import audit
+from edge.cli.backup import backup, backups
+from edge.cli.certs import certs
 from edge.cli.explain import explain
 from edge.cli.failure import CommandError
+from edge.cli.fleet import fleet
 from edge.cli.keys import keys
 from edge.cli.members import members
+from edge.cli.node import node
 from edge.cli.openapi import print_openapi
+from edge.cli.primary import primary
+from edge.cli.restore import restore
 from edge.cli.serve import serve
 from edge.cli.service_tokens import service_tokens
+from edge.cli.status import status
 from edge.cli.tenants import tenants
 from edge.cli.token import token
+from edge.cli.verify import verify
 from edge.errors import EdgeError
 from edge.settings import SettingError
 
@@ -51,6 +59,15 @@ commands.command(service_tokens)
 commands.command(keys)
 commands.command(audit)
 commands.command(explain)
+commands.command(backup)
+commands.command(backups)
+commands.command(restore)
+commands.command(verify)
+commands.command(fleet)
+commands.command(node)
+commands.command(primary)
+commands.command(certs)
+commands.command(status)
 commands.command(print_openapi, name="openapi")
 
 

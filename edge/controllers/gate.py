@@ -21,7 +21,8 @@ from edge.controllers.forwarding import CLIENT_HEADER
 from edge.controllers.origins import Origins
 from edge.dto.identity_operations import PUBLIC_IDENTITY_PATHS
 from edge.errors import EdgeError, Forbidden, Overloaded, Unauthenticated
-from edge.observability import request_id
+from edge.observability import known_method, request_id
+from edge.ports.tracing import NO_TRACER
 from edge.problems import Problem, problem_of, unforeseen
 from edge.services.limits import LimitKind
 from sync_protocol.transport import BEARER_SUBPROTOCOL
@@ -32,14 +33,25 @@ if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
     from edge.observability import Metrics
+    from edge.ports.tracing import Span, Tracer
     from edge.services.limits import Limits
     from edge.services.session import Principal
     from edge.services.tokens import Tokens
 
 PUBLIC_PATHS: Final = frozenset(
-    {"/health/live", "/health/ready", "/docs", "/docs/page.js", "/docs/page.css", "/openapi.json"}
+    {
+        "/health/live",
+        "/health/ready",
+        "/health/fresh",
+        "/docs",
+        "/docs/page.js",
+        "/docs/page.css",
+        "/openapi.json",
+    }
 )
 METRICS_PATH: Final = "/metrics"
+UNTRACED_PATHS: Final = PUBLIC_PATHS | {METRICS_PATH}
+"""Asked every second by machines: their spans would bury those of people."""
 """Web pages cannot set headers on a WebSocket: they offer this subprotocol, then the token."""
 ADDRESS_LENGTH_MAX: Final = 64
 _KINDS: Final = (
@@ -66,6 +78,7 @@ class Gate:
         has_identity: bool = False,
         limits: Limits | None = None,
         address_header: str = "",
+        tracer: Tracer = NO_TRACER,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._routes = routes
@@ -79,19 +92,29 @@ class Gate:
         self._public = PUBLIC_PATHS | public | ways_in
         self._limits = limits
         self._address_header = address_header.lower().encode()
+        self._tracer = tracer
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         kind = scope["type"]
         if kind == "http":
-            await self._http(scope, receive, send)
+            traced = NO_TRACER if scope["path"] in UNTRACED_PATHS else self._tracer
+            parent = _traceparent(scope) if traced.is_on else None
+            with traced.span("request", kind="server", parent=parent) as span:
+                await self._http(scope, receive, send, span)
         elif kind == "websocket":
             await self._websocket(scope, receive, send)
         else:
             await self._routes(scope, receive, send)
 
-    async def _http(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401
+    async def _http(
+        self,
+        scope: Any,  # noqa: ANN401
+        receive: Receive,
+        send: Send,
+        span: Span,
+    ) -> None:
         started = self._clock()
         answer = _Answer(scope, send, self._origins)
         self._in_flight += 1
@@ -111,6 +134,7 @@ class Gate:
             seconds = self._clock() - started
             route = scope.get("path_template") or "(none)"
             self._metrics.answered(scope["method"], route, answer.status, seconds)
+            self._trace(span, scope, route, answer)
             _log.info(
                 "request",
                 method=scope["method"],
@@ -118,13 +142,28 @@ class Gate:
                 status=answer.status,
                 ms=round(seconds * 1_000, 2),
                 request_id=answer.request_id,
+                **({"trace_id": span.trace_id} if span.trace_id else {}),
             )
+
+    def _trace(self, span: Span, scope: Any, route: str, answer: _Answer) -> None:  # noqa: ANN401
+        """Tell the trace what the log line tells, and the tenant."""
+        if not span.trace_id:
+            return
+        method = known_method(scope["method"])
+        span.rename(f"{method} {route}")
+        span.put(method=method, route=route, status=answer.status, request_id=answer.request_id)
+        principal: Principal | None = scope.get("user")
+        if principal is not None:
+            span.put(tenant=principal.tenant)
 
     async def _websocket(self, scope: Any, receive: Receive, send: Send) -> None:  # noqa: ANN401
         headers = _headers(scope)
         identity = request_id(headers.get(b"x-request-id", b"").decode("latin-1"))
         address = self._address(scope, headers)
         scope["state"] = {**scope.get("state", {}), "request_id": identity, "address": address}
+        if self._tracer.is_on:
+            # A stream lives for hours: what is done on it are spans of their own, with this link.
+            scope["state"]["traceparent"] = _traceparent(scope)
         try:
             if not self._origins.admit(headers.get(b"origin")):
                 raise Forbidden("This origin may not open streams here.")
@@ -251,6 +290,12 @@ def _headers(scope: Any) -> dict[bytes, bytes]:  # noqa: ANN401
         else:
             found[name] = value
     return found
+
+
+def _traceparent(scope: Any) -> str | None:  # noqa: ANN401
+    """Return what the caller says its span is; two headers say nothing."""
+    found = [value for name, value in scope["headers"] if name == b"traceparent"]
+    return found[0].decode("latin-1") if len(found) == 1 else None
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str | None:

@@ -4,6 +4,8 @@ Invariants
   O1  at most `limits.STREAM_QUEUE_FRAMES_MAX` pokes wait; beyond it all of them are dropped and one
       data-free poke takes their place, so that the device pulls
   O2  frames leave in the order they came in; answers are bounded by the session (V1)
+  O3  at most one provisional set waits, the newest, in the place of its arrival: each replaces the
+      one before
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Final
 from sync_protocol import limits
 from sync_protocol.codec import Media, encode, with_rows_in
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.union import ServerMessage
 
 POKES_SHARED_MAX: Final = 256
@@ -54,11 +57,13 @@ class Outbox:
         self._is_closed = False
 
     def put(self, message: ServerMessage) -> None:
-        """Queue a message; a poke too many drops all that wait."""
+        """Queue a message; a poke too many drops all that wait, a provisional set the other."""
         if isinstance(message, Poke):
             if self._waiting_pokes >= limits.STREAM_QUEUE_FRAMES_MAX:
                 message = self._collapse(message)
             self._waiting_pokes += 1
+        elif isinstance(message, Provisional):
+            self._queue = deque(m for m in self._queue if not isinstance(m, Provisional))
         self._queue.append(message)
         self._is_filled.set()
 

@@ -26,6 +26,7 @@ from edge.controllers.endpoints import Endpoints
 from edge.controllers.forwarding import mutations_as_msgpack
 from edge.controllers.outbox import Outbox, PokeFrames
 from edge.controllers.principal import principal_of
+from edge.ports.tracing import NO_TRACER
 from edge.problems import fault_of
 from edge.services.session import DeviceSession
 from sync_protocol import limits
@@ -34,6 +35,7 @@ from sync_protocol.errors import MalformedMessage, MessageTooLarge, ProtocolErro
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.fault import Fault, Request
 from sync_protocol.messages.hello import Hello
+from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.repair import Repair
@@ -47,11 +49,12 @@ from sync_protocol.transport import STREAM_PATH, SUBPROTOCOLS
 if TYPE_CHECKING:
     from litestar.handlers import WebsocketRouteHandler
 
-    from edge.controllers.writer_link import WriterLink
     from edge.observability import Metrics
     from edge.ports.identity_records import RevocationRecord
+    from edge.ports.tracing import Tracer
     from edge.services.node import Node, Tenant
     from edge.services.session import Principal
+    from edge.services.upstream import Upstream
 
 CLOSE_NORMAL: Final = 1000
 CLOSE_UNAUTHENTICATED: Final = 4401
@@ -65,6 +68,7 @@ _REQUESTS: Final[dict[type, Request]] = {
     Pull: "pull",
     Repair: "repair",
 }
+_TRACED: Final[frozenset[Request]] = frozenset({"push", "pull"})
 _GONE: Final = (OSError, WebSocketDisconnect)
 """What sending to a peer that has left raises: nothing to tell anybody."""
 _log = structlog.stdlib.get_logger(__name__)
@@ -80,7 +84,7 @@ class StreamLimits:
 
 
 class StreamController(Endpoints):
-    """Accepts streams and counts them."""
+    """Accepts streams and counts them. With an `upstream`, hellos and pushes are handed to it."""
 
     def __init__(
         self,
@@ -88,12 +92,14 @@ class StreamController(Endpoints):
         metrics: Metrics,
         bounds: StreamLimits,
         *,
-        writer: WriterLink | None = None,
+        upstream: Upstream | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.node = node
-        self.writer = writer
+        self.upstream = upstream
         self.metrics = metrics
         self.bounds = bounds
+        self.tracer = tracer
         self.pokes = PokeFrames()
         self._count = 0
         self._per_person: Counter[tuple[str, str]] = Counter()
@@ -157,7 +163,10 @@ class _Stream:
         media: Media | None,
     ) -> None:
         self._metrics = controller.metrics
-        self._writer = controller.writer
+        self._upstream = controller.upstream
+        self._tracer = controller.tracer
+        opened_in: str | None = socket.scope["state"].get("traceparent")
+        self._links = () if opened_in is None else (opened_in,)
         self._send_timeout_s = controller.bounds.send_timeout_s
         self._socket = socket
         self._principal = principal
@@ -261,13 +270,21 @@ class _Stream:
             self._end(Fault(fault=FaultKind.INTERNAL, message="The stream failed."))
 
     async def _serve(self, message: ClientMessage) -> None:
-        try:
-            answer = await self._answer(message)
-        except Exception as error:  # noqa: BLE001  (every failure is answered, and logged once)
-            answer = fault_of(error)
-            if answer.fault is FaultKind.INTERNAL:
-                _log.error("request-failed", exc_info=error)
-        self._feed(on.Answered(_REQUESTS[type(message)], answer))
+        request = _REQUESTS[type(message)]
+        tracer = self._tracer if request in _TRACED else NO_TRACER
+        # The stream lives for hours: what is done on it are traces of their own, linked to it.
+        with tracer.span(
+            f"stream {request}", kind="server", links=self._links, tenant=self._principal.tenant
+        ) as span:
+            try:
+                answer = await self._answer(message)
+            except Exception as error:  # noqa: BLE001  (every failure is answered, and logged once)
+                answer = fault_of(error)
+                span.put(outcome=str(answer.fault))
+                if answer.fault is FaultKind.INTERNAL:
+                    span.put(status=500)
+                    _log.error("request-failed", exc_info=error)
+        self._feed(on.Answered(request, answer))
         if isinstance(answer, Welcome):
             self._start(self._follow(answer))
 
@@ -278,10 +295,10 @@ class _Stream:
                 self._principal, DeviceNumber(welcome.device), message.schema_version
             )
             return welcome
-        if isinstance(message, Push) and self._writer is not None:
+        if isinstance(message, Push) and self._upstream is not None:
             if self._outbox.media is Media.JSON:
                 message.mutations = mutations_as_msgpack(message.mutations)
-            return await self._writer.message(self._token, message)
+            return await self._upstream.push(self._principal, self._token, message)
         device = await self._tenant.devices.session(
             self._principal, message.device, message.schema_version
         )
@@ -294,11 +311,9 @@ class _Stream:
         return await self._tenant.pulls.repair(device, message)
 
     async def _greet(self, message: Hello) -> Welcome:
-        if self._writer is None:
+        if self._upstream is None:
             return await self._tenant.devices.hello(self._principal, message)
-        welcome = await self._writer.message(self._token, message)
-        assert isinstance(welcome, Welcome), "the writer answers hello with welcome"
-        return welcome
+        return await self._upstream.hello(self._principal, self._token, message)
 
     @property
     def _token(self) -> str:
@@ -309,10 +324,15 @@ class _Stream:
         assert self._device is not None
         subscription = await self._tenant.live.subscribe(self._device, welcome.sequence)
         try:
-            async for poke in subscription:
-                self._feed(on.Changed(poke))
+            async for told in subscription:
+                if isinstance(told, Poke):
+                    self._feed(on.Changed(told))
+                else:
+                    self._feed(on.ProvisionalChanged(told))
         finally:
             subscription.close()
+        # Nobody will tell this stream anything any more: the device says hello again.
+        self._end(Fault(fault=FaultKind.UNAVAILABLE, message="The subscription has ended."))
 
     def end_if_revoked(self, revocation: RevocationRecord, person: str) -> None:
         """End the stream if its token belongs to what was revoked."""

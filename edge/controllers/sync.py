@@ -9,6 +9,7 @@ from litestar import Response, Router, post
 from edge.controllers.answer import answer_media, message_answer
 from edge.controllers.body import read_body, request_media
 from edge.controllers.endpoints import AnyRequest, Endpoints
+from edge.controllers.forwarding import mutations_as_msgpack
 from edge.controllers.principal import principal_of
 from sync_protocol.codec import Media, decode_client, decode_mutations
 from sync_protocol.errors import MalformedMessage
@@ -21,17 +22,22 @@ if TYPE_CHECKING:
     from edge.observability import Metrics
     from edge.services.node import Node, Tenant
     from edge.services.session import Principal
+    from edge.services.upstream import Upstream
 
 M = TypeVar("M", Hello, Push, Pull, Repair)
 PATH: Final = "/v1/sync"
 
 
 class SyncController(Endpoints):
-    """One handler per message that a device may send."""
+    """One handler per message that a device may send.
 
-    def __init__(self, node: Node, metrics: Metrics) -> None:
+    With an `upstream`, hellos and pushes are handed to it.
+    """
+
+    def __init__(self, node: Node, metrics: Metrics, *, upstream: Upstream | None = None) -> None:
         self._node = node
         self._metrics = metrics
+        self._upstream = upstream
 
     def router(self) -> Router:
         """Return the routes; bodies are read by hand, so Litestar parses nothing."""
@@ -49,13 +55,22 @@ class SyncController(Endpoints):
         """Introduce a device; the answer is `welcome`."""
         principal, tenant = await self._who(request)
         message, media = await self._message(request, Hello)
-        welcome = await tenant.devices.hello(principal, message)
+        if self._upstream is None:
+            welcome = await tenant.devices.hello(principal, message)
+        else:
+            welcome = await self._upstream.hello(principal, _token(request), message)
         return await message_answer(request, welcome, answer_media(request, media))
 
     async def push(self, request: AnyRequest) -> Response[bytes]:
         """Take mutations; the answer is `pushed`, with a receipt for each."""
         principal, tenant = await self._who(request)
         message, media = await self._message(request, Push)
+        if self._upstream is not None:
+            if media is Media.JSON:
+                message.mutations = mutations_as_msgpack(message.mutations)
+            self._metrics.push_mutations.observe(len(message.mutations))
+            pushed = await self._upstream.push(principal, _token(request), message)
+            return await message_answer(request, pushed, answer_media(request, media))
         session = await tenant.devices.session(principal, message.device, message.schema_version)
         mutations = decode_mutations(message, media)
         self._metrics.push_mutations.observe(len(mutations))
@@ -90,3 +105,8 @@ class SyncController(Endpoints):
         if not isinstance(message, kind):
             raise MalformedMessage(f"this address takes {kind.__name__.lower()} messages only")
         return message, media
+
+
+def _token(request: AnyRequest) -> str:
+    """Return the bearer token that the gate has verified."""
+    return str(request.scope["auth"])

@@ -13,10 +13,13 @@ from edge.errors import Unavailable
 from edge.problems import Problem, ProblemError
 from sync_protocol.codec import Media, decode_server, encode
 from sync_protocol.faults import FaultKind
+from sync_protocol.messages.pushed import Pushed
+from sync_protocol.messages.welcome import Welcome
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edge.services.session import Principal
     from sync_protocol.messages.hello import Hello
     from sync_protocol.messages.push import Push
     from sync_protocol.messages.union import ServerMessage
@@ -30,7 +33,7 @@ READY_POLL_S: Final = 0.05
 
 
 class WriterLink:
-    """The writing worker, over the unix socket in the data folder."""
+    """The writing worker, over the unix socket in the data folder; an Upstream."""
 
     def __init__(self, path: Path) -> None:
         self._client = httpx.AsyncClient(
@@ -53,6 +56,18 @@ class WriterLink:
         except httpx.HTTPError:
             raise Unavailable("The writing process is away.") from None
         return answer.status_code, dict(answer.headers), content
+
+    async def hello(self, principal: Principal, token: str, hello: Hello) -> Welcome:
+        """Introduce a device at the writer, which verifies the token again."""
+        welcome = await self.message(token, hello)
+        assert isinstance(welcome, Welcome), "the writer answers hello with welcome"
+        return welcome
+
+    async def push(self, principal: Principal, token: str, push: Push) -> Pushed:
+        """Hand a push to the writer, which verifies the token again."""
+        pushed = await self.message(token, push)
+        assert isinstance(pushed, Pushed), "the writer answers push with pushed"
+        return pushed
 
     async def message(self, token: str, message: Hello | Push) -> ServerMessage:
         """Send one message of a stream; a problem comes back as the fault it names."""

@@ -7,6 +7,7 @@ from typing import Final
 from edge.dto import identity as own
 from edge.dto.administration_operations import ADMIN_OPERATIONS, OPERATOR_OPERATIONS
 from edge.dto.described import Described
+from edge.dto.fleet_operations import FLEET_OPERATIONS
 from edge.dto.policies import Policy
 
 AUTH: Final = "/v1/auth"
@@ -192,6 +193,7 @@ IDENTITY_OPERATIONS: Final = (
     *OWN_OPERATIONS,
     *ADMIN_OPERATIONS,
     *OPERATOR_OPERATIONS,
+    *FLEET_OPERATIONS,
 )
 IDENTITY_POLICIES: Final = {described.name: described.policy for described in IDENTITY_OPERATIONS}
 PUBLIC_IDENTITY_PATHS: Final = frozenset(

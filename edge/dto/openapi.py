@@ -126,7 +126,8 @@ def _log_paths() -> Json:
 def _node_paths() -> Json:
     live = operation("health.live", "node", "Is the process alive?", {})
     ready = operation("health.ready", "node", "Can the node serve?", {})
-    for public in (live, ready):
+    fresh = operation("health.fresh", "node", "Are the node's rows up to date?", {})
+    for public in (live, ready, fresh):
         public["security"] = []
     metrics = operation(
         "metrics", "node", "Metrics for Prometheus", {"text/plain": {"schema": {"type": "string"}}}
@@ -134,5 +135,6 @@ def _node_paths() -> Json:
     return {
         "/health/live": {"get": live},
         "/health/ready": {"get": ready},
+        "/health/fresh": {"get": fresh},
         "/metrics": {"get": metrics},
     }

@@ -38,6 +38,7 @@ ROW_VERBS: Final = ("list", "insert", "get", "edit", "delete", "restore")
 POLICIES: Final[Mapping[str, Policy]] = {
     "health.live": Policy.PUBLIC,
     "health.ready": Policy.PUBLIC,
+    "health.fresh": Policy.PUBLIC,
     "openapi": Policy.PUBLIC,
     "docs": Policy.PUBLIC,
     "docs.script": Policy.PUBLIC,

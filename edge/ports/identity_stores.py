@@ -1,13 +1,17 @@
 """What identity services need of their two databases.
 
 The control database is replicated to every node: tenants, accounts, credentials, device keys,
-sessions, signing keys, revocations, audit. The vault stays with the primary: password hashes and
-flows under way. Every method that concerns one tenant takes it and touches no other tenant's rows.
+sessions, signing keys, revocations, audit, nodes. The vault stays with the primary: password
+hashes, flows under way, tokens that nodes join with. Every method that concerns one tenant takes it
+and touches no other tenant's rows.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from edge.ports.fleet import NodeStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +29,20 @@ if TYPE_CHECKING:
     )
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class JoinRecord:
+    """A token that one new node joins with: its SHA-256, and whose it is.
+
+    `keys` names the keys it was used for ("": none yet); `expires_ms` is Unix ms.
+    """
+
+    hash: bytes
+    node: str
+    region: str
+    keys: str
+    expires_ms: int
 
 
 class TenantStore(Protocol):
@@ -236,6 +254,11 @@ class ControlUnit(Protocol):
         """Audit trail."""
         ...
 
+    @property
+    def nodes(self) -> NodeStore:
+        """Nodes."""
+        ...
+
 
 class ControlDatabase(Protocol):
     """The control database: read on every node, written by the primary alone."""
@@ -249,7 +272,7 @@ class ControlDatabase(Protocol):
         ...
 
     async def version(self) -> int:
-        """Return a number that changes with every tenant, key and revocation; cheap."""
+        """Return a number that changes with every tenant, key, revocation and node; cheap."""
         ...
 
     async def close(self) -> None:
@@ -301,8 +324,28 @@ class FlowStore(Protocol):
         ...
 
 
+class JoinStore(Protocol):
+    """One-time tokens that new nodes join with."""
+
+    def add(self, record: JoinRecord) -> None:
+        """Store a new one; the node's earlier ones are worth nothing any more."""
+        ...
+
+    def get(self, token_hash: bytes) -> JoinRecord | None:
+        """Return one, used or not."""
+        ...
+
+    def use(self, token_hash: bytes, keys: str) -> bool:
+        """Use one up for some keys; False when it was used for other ones."""
+        ...
+
+    def trim(self, *, now_ms: int) -> int:
+        """Drop those that have expired."""
+        ...
+
+
 class VaultUnit(Protocol):
-    """Both stores of the vault in one transaction."""
+    """All stores of the vault in one transaction."""
 
     @property
     def secrets(self) -> SecretStore:
@@ -314,6 +357,11 @@ class VaultUnit(Protocol):
         """Flows."""
         ...
 
+    @property
+    def joins(self) -> JoinStore:
+        """Tokens that nodes join with."""
+        ...
+
     def erase(self, tenant: str, person: str | None = None) -> None:
         """Drop what is kept of a tenant; with `person`, only the flows of that person."""
         ...
@@ -321,6 +369,10 @@ class VaultUnit(Protocol):
 
 class VaultDatabase(Protocol):
     """The vault: on the primary alone, never replicated."""
+
+    async def dump(self) -> bytes:
+        """Return what is kept for good, for the next primary."""
+        ...
 
     async def read(self, work: Callable[[VaultUnit], T]) -> T:
         """Run `work` on one snapshot."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from core.ids import DEVICE_NUMBER_MAX
 from edge.repositories.archive import SqlArchive
 from edge.repositories.conflicts import SqlConflicts
 from edge.repositories.devices import SqlDevices
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DEVICES_SKIPPED: Final = 100_000
+"""More than a primary registers between its last replicated commit and its end."""
 LINEAGE_MAX: Final = 1_000
 """Take-overs remembered; a device from before the oldest reads everything again."""
 
@@ -106,6 +109,9 @@ class TenantDatabase:
             lineage.append([meta.get("database"), meta.get("sequence")])
             meta.set("lineage", lineage[-LINEAGE_MAX:])
             meta.set("database", new_database_id)
+            # Numbers that the lost primary gave, and nobody here has heard of, are not given again.
+            (last,) = sql.one("SELECT coalesce(max(n), 0) FROM sk_device") or (0,)
+            meta.set("device_floor", min(last + DEVICES_SKIPPED, DEVICE_NUMBER_MAX))
             return True
 
         return await self._engine.write(begin)

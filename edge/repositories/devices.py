@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.ids import FIRST_DEVICE
 from edge.ports.records import DeviceRecord
+from edge.repositories.meta import SqlMeta
 from edge.repositories.sql.columns import to_json
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class SqlDevices:
         """Issue the next device number."""
         row = self._sql.one("SELECT max(n) FROM sk_device")
         last = row[0] if row is not None and row[0] is not None else 0
-        device = DeviceRecord(max(last + 1, FIRST_DEVICE), person, installation, 0, 0, 0, now_ms)
+        number = max(last + 1, FIRST_DEVICE, SqlMeta(self._sql).get("device_floor") or 0)
+        device = DeviceRecord(number, person, installation, 0, 0, 0, now_ms)
         self._insert(device)
         return device
 

@@ -15,6 +15,7 @@ Invariants
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from enum import StrEnum
 from hashlib import blake2b
 from types import MappingProxyType
@@ -193,6 +194,8 @@ class Limits:
         self._rates = {subject: _bounded(rate) for subject, rate in rates.items()}
         self._secret = secret
         self._now_us = now_us
+        self.refused = Counter[str]()
+        """Requests that this process has refused since its start, by kind."""
 
     def require(
         self,
@@ -230,6 +233,7 @@ class Limits:
             return
         delay_us = self._table.charge(charges, now_us=self._now_us())
         if delay_us > 0:
+            self.refused[kind] += 1
             raise RateLimited(
                 f"Too many requests of this kind ({kind}); wait and try again.",
                 delay_ms=-(-delay_us // _US_PER_MS),

@@ -8,6 +8,9 @@ Invariants
   L1  a poke never holds a row of a space the person was not in at the poke's snapshot
   L2  pokes of one stream are contiguous: each starts where the one before ended, or says `pull`
   L3  a slow stream costs a bounded queue: it loses pokes, never data
+  L4  a stream is told a provisional set together with the rows that take its place, and one set at
+      most waits to be sent beside pokes
+  L5  no stream outlives the database it was subscribed to
 """
 
 from __future__ import annotations
@@ -18,34 +21,45 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from edge.errors import EdgeError, Overloaded
 from edge.services.access import ReadAccess
+from edge.services.provisional import Provisionals
 from edge.services.space_rows import to_space_rows
+from edge.services.standing import STANDALONE
 from sync_protocol import limits
 from sync_protocol.digest import to_bytes
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional
 
 if TYPE_CHECKING:
-    import msgspec
+    from collections.abc import Sequence
 
     from core.schema.app import App
     from edge.ports.records import FeedRow, MemberRecord
     from edge.ports.stores import Database, Unit
+    from edge.services.provisional import Unjudged
     from edge.services.session import DeviceSession
+    from edge.services.standing import Accepted, Standing
 
 POKE_ROWS_MAX: Final = 2_000
 """A larger commit is cheaper to pull, page by page, than to push to everybody at once."""
 STREAMS_MAX: Final = 10_000
 """Streams per tenant and process."""
 RETRY_DELAY_S: Final = 0.25
+_encode = msgspec.msgpack.Encoder().encode
+
+
+Told = Poke | Provisional
 
 
 class Subscription:
-    """One stream's pokes: an async iterator of Poke, bounded."""
+    """One stream's news: an async iterator of Poke and Provisional, bounded."""
 
     def __init__(self, live: Live, session: DeviceSession, since: int) -> None:
         self._live = live
-        self._queue: deque[Poke] = deque()
+        self._queue: deque[Told] = deque()
         self._arrived = asyncio.Event()
         self._is_closed = False
         self.session = session
@@ -54,16 +68,37 @@ class Subscription:
         self.checked = since
         """Up to here the device has missed nothing, poked or not concerned."""
         self.counter = 0
+        self.wrote = since
+        """The device has written nothing after this sequence, as far as the tailer has read."""
+        self.replicated = 0
+        """What the device was last told to be replicated."""
+        self.provisional: bytes | None = None
+        """The set it was told last, encoded; None: the pages have told it, whatever it was."""
         self.members: dict[str, MemberRecord] = {}
 
     def offer(self, poke: Poke) -> None:
         """Queue a poke; a full queue is replaced by one poke without data (L3)."""
         if len(self._queue) >= limits.STREAM_QUEUE_FRAMES_MAX:
-            self._live.forgotten_pokes += len(self._queue)
-            first = self._queue[0].since
+            waiting = [told for told in self._queue if isinstance(told, Poke)]
+            self._live.forgotten_pokes += len(waiting)
             self._queue.clear()
-            poke = Poke(first, poke.sequence, pull=True)
+            poke = Poke(waiting[0].since, poke.sequence, pull=True)
         self._queue.append(poke)
+        self.replicated = max(self.replicated, poke.replicated)
+        self._arrived.set()
+
+    def offer_replicated(self, replicated: int) -> None:
+        """Queue the news that commits are replicated; only the last of several waits."""
+        poke = Poke(self.position, self.position, replicated=replicated)
+        last = self._queue[-1] if self._queue else None
+        if isinstance(last, Poke) and last.is_news and last.provisional is None:
+            self._queue.pop()
+        self.offer(poke)
+
+    def offer_provisional(self, message: Provisional) -> None:
+        """Queue a set in place of one that waits (L4)."""
+        self._queue = deque(told for told in self._queue if isinstance(told, Poke))
+        self._queue.append(message)
         self._arrived.set()
 
     def close(self) -> None:
@@ -75,7 +110,7 @@ class Subscription:
     def __aiter__(self) -> Subscription:
         return self
 
-    async def __anext__(self) -> Poke:
+    async def __anext__(self) -> Told:
         while not self._queue:
             if self._is_closed:
                 raise StopAsyncIteration
@@ -97,15 +132,23 @@ class _Batch:
         default_factory=dict[str, "list[MemberRecord]"]
     )
     heads: dict[str, int] = field(default_factory=dict[str, int])
+    database: str = ""
+    replicated: int = 0
+    unjudged: list[Unjudged] | None = None
+    """What is provisional; None on a node that never accepts anything for another."""
 
 
 class Live:
     """One tenant's streams on this process."""
 
-    def __init__(self, app: App, database: Database) -> None:
+    def __init__(self, app: App, database: Database, *, standing: Standing = STANDALONE) -> None:
         self._app = app
         self._database = database
+        self._standing = standing
         self._access = ReadAccess(app)
+        self._provisionals = Provisionals(app)
+        self._following = ""
+        """The id of the database that a replica's streams were subscribed to (L5)."""
         self._streams: set[Subscription] = set()
         self._wake = asyncio.Event()
         self._position = 0
@@ -134,6 +177,17 @@ class Live:
         if self._streams:
             self._wake.set()
 
+    def replicated_moved(self) -> None:
+        """Tell the devices that have written something since they were told what is replicated."""
+        replicated = self._standing.replicated(self._position)
+        for stream in self._streams:
+            if stream.replicated < min(stream.wrote, replicated):
+                stream.offer_replicated(replicated)
+
+    def provisional_changed(self) -> None:
+        """Have the tailer tell every stream its set of provisional mutations, if it is new."""
+        self.notify()
+
     async def subscribe(self, session: DeviceSession, since: int) -> Subscription:
         """Start a stream at a device's cursor; raises Overloaded beyond STREAMS_MAX."""
         if len(self._streams) >= STREAMS_MAX:
@@ -142,11 +196,13 @@ class Live:
         now = await self._introduce(stream)
         if not self._streams:
             self._position = now
+            self._following = ""
         if since < self._position:
             stream.offer(Poke(since, self._position, pull=True))
             stream.position = stream.checked = self._position
         else:
             stream.position = stream.checked = min(since, now)
+        stream.wrote = now
         self._streams.add(stream)
         self._wake.set()
         return stream
@@ -189,15 +245,32 @@ class Live:
             if not self._streams:
                 continue
             try:
-                batch = await self._database.read(partial(self._read, list(self._streams)))
+                # Before the snapshot, which leaves out what it has the outcome of.
+                accepted = await self._standing.accepted()
+                batch = await self._database.read(
+                    partial(self._read, list(self._streams), accepted)
+                )
             except EdgeError:
                 await asyncio.sleep(RETRY_DELAY_S)
                 self._wake.set()
                 continue
+            batch.replicated = self._standing.replicated(batch.sequence)
+            if self._standing.is_replica and batch.database != self._following:
+                self._follow(batch)
             self._fan_out(batch)
             await asyncio.sleep(0)
 
-    def _read(self, streams: list[Subscription], unit: Unit) -> _Batch:
+    def _follow(self, batch: _Batch) -> None:
+        """Follow another database: its sequences mean something else (L5)."""
+        was_following, self._following = self._following, batch.database
+        if was_following:
+            self._position = batch.sequence
+            for stream in list(self._streams):
+                stream.close()
+
+    def _read(
+        self, streams: list[Subscription], accepted: Sequence[Accepted], unit: Unit
+    ) -> _Batch:
         """Read everything after the tailer's position that any stream here may need."""
         now = unit.meta.get("sequence")
         since = self._position
@@ -219,6 +292,9 @@ class Live:
             moved,
             {person: unit.members.of_person(person) for person in moved},
             {space: heads[space] for space in watched},
+            unit.meta.get("database") if self._standing.is_replica else "",
+            0,
+            self._provisionals.unjudged(accepted, unit) if self._standing.is_replica else None,
         )
 
     def _fan_out(self, batch: _Batch) -> None:
@@ -235,6 +311,8 @@ class Live:
                 stream.members = {m.space: m for m in batch.memberships[person]}
                 stream.offer(Poke(stream.position, batch.sequence, pull=True))
                 stream.position = stream.checked = batch.sequence
+                self._note_counter(stream, batch)
+                self._tell_provisional(stream, batch, None)
                 continue
             touched = [
                 (space, self._access.collections(stream.members[space]))
@@ -245,8 +323,13 @@ class Live:
             is_own_news = counter > stream.counter
             missed, stream.checked = stream.checked < since, batch.sequence
             if (not touched and not is_own_news) or stream.position >= batch.sequence:
+                self._tell_provisional(stream, batch, None)
+                if is_own_news and batch.unjudged is not None:
+                    # What was accepted here has been refused: no row tells of it.
+                    self._note_counter(stream, batch)
+                    stream.offer(Poke(stream.position, stream.position, merged_through=counter))
                 continue
-            stream.counter = counter
+            self._note_counter(stream, batch)
             must_pull = (
                 batch.rows is None or missed or stream.session.schema_version < self._app.version
             )
@@ -257,8 +340,30 @@ class Live:
                     stream.position, batch, touched, by_space, chunks, must_pull=must_pull
                 )
                 poke.merged_through = counter if is_own_news else 0
-            stream.offer(poke)
+            stream.offer(self._tell_provisional(stream, batch, poke) or poke)
             stream.position = batch.sequence
+
+    @staticmethod
+    def _note_counter(stream: Subscription, batch: _Batch) -> None:
+        counter = batch.counters.get(stream.session.device, 0)
+        if counter > stream.counter:
+            stream.counter, stream.wrote = counter, batch.sequence
+
+    def _tell_provisional(
+        self, stream: Subscription, batch: _Batch, poke: Poke | None
+    ) -> Poke | None:
+        """Tell a stream its set if it is new: in the poke this returns, or by itself (L4)."""
+        if batch.unjudged is None:
+            return None
+        shown = self._provisionals.of_device(stream.session, stream.members, batch.unjudged)
+        encoded = _encode(shown)
+        if encoded == stream.provisional:
+            return None
+        stream.provisional = encoded
+        if poke is None or poke.pull:
+            stream.offer_provisional(Provisional(shown))
+            return None
+        return msgspec.structs.replace(poke, provisional=shown)
 
     def _poke(
         self,
@@ -271,8 +376,8 @@ class Live:
         must_pull: bool,
     ) -> Poke:
         if must_pull:
-            return Poke(since, batch.sequence, pull=True)
-        poke = Poke(since, batch.sequence, spaces=[], digests={})
+            return Poke(since, batch.sequence, pull=True, replicated=batch.replicated)
+        poke = Poke(since, batch.sequence, spaces=[], digests={}, replicated=batch.replicated)
         for space, collections in touched:
             chunk = chunks.get((space, collections))
             if chunk is None:

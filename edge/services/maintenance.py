@@ -59,6 +59,11 @@ class Maintenance:
         """Note a device's cursor; written with the next round, so a pull writes nothing."""
         self._acknowledged[device] = sequence
 
+    def take_acknowledged(self) -> dict[int, int]:
+        """Return the cursors noted since the last time: an edge tells the primary of them."""
+        noted, self._acknowledged = self._acknowledged, {}
+        return noted
+
     def start(self) -> None:
         """Start on the running loop."""
         self._task = asyncio.create_task(self._work(), name="maintenance")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import Context
 from functools import partial
 from typing import TYPE_CHECKING
 
 from core.ids import TenantId, is_id
 from edge.errors import InvalidQuery, Unavailable, UnknownTenant
+from edge.ports.tracing import NO_TRACER
 from edge.services.archive import Archive
 from edge.services.devices import Devices
 from edge.services.explain import Explain
@@ -21,22 +23,30 @@ from edge.services.members import Members
 from edge.services.pulls import Pulls
 from edge.services.rows import RowReads, RowWrites
 from edge.services.spaces import Spaces
+from edge.services.standing import STANDALONE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from core.schema.app import App
-    from edge.ports.stores import Database
+    from edge.ports.stores import Database, Unit
+    from edge.ports.tracing import Tracer
     from edge.services.ingest.commit import CommitResult
+    from edge.services.standing import Standing
 
     OpenDatabase = Callable[[TenantId], Awaitable[Database]]
     OnCommit = Callable[[TenantId, CommitResult, float], None]
     Mark = Callable[[TenantId, str, int], None]
-    Erase = Callable[[TenantId], None]
+    Erase = Callable[[TenantId], Awaitable[None]]
+    StandingOf = Callable[[TenantId], Standing]
 
 
 def _no_mark(_tenant: TenantId, _database: str, _sequence: int) -> None:
     """Reading processes mark nothing."""
+
+
+def _position(unit: Unit) -> tuple[str, int]:
+    return unit.meta.get("database"), unit.meta.get("sequence")
 
 
 class Tenant:
@@ -51,20 +61,37 @@ class Tenant:
         now_ms: Callable[[], int],
         on_commit: OnCommit,
         mark: Callable[[str, int], None],
+        standing: Standing = STANDALONE,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.id = tenant
         self.database = database
+        self.standing = standing
+        self.database_id = ""
         self.sequence = 0
         self._on_commit = on_commit
-        self.live = Live(app, database)
-        self.ingest = Ingest(app, database, now_ms=now_ms, on_commit=self._committed)
+        self.live = Live(app, database, standing=standing)
+        self.ingest = Ingest(
+            app,
+            database,
+            now_ms=now_ms,
+            on_commit=self._committed,
+            standing=standing,
+            tracer=tracer,
+        )
         self.leases = Leases(app, database, self.ingest, now_ms=now_ms)
         self._mark = mark
         self.maintenance = Maintenance(
             database, now_ms=now_ms, reclaim_leases=self.leases.reclaim, mark=mark
         )
-        self.devices = Devices(app, database, now_ms=now_ms)
-        self.pulls = Pulls(app, database, acknowledge=self.maintenance.acknowledge)
+        self.devices = Devices(app, database, now_ms=now_ms, standing=standing)
+        self.pulls = Pulls(
+            app,
+            database,
+            acknowledge=self.maintenance.acknowledge,
+            standing=standing,
+            tracer=tracer,
+        )
         self.rows = RowReads(app, database)
         self.writes = RowWrites(self.ingest, self.devices)
         self.receipts = Receipts(database)
@@ -81,17 +108,17 @@ class Tenant:
         """Start the tenant's workers on the running loop."""
         self.ingest.start()
         self.live.start()
-        self.maintenance.start()
+        if not self.standing.is_replica:
+            self.maintenance.start()
 
     async def close(self) -> None:
         """Finish what is queued, end streams, close the database."""
         await self.live.close()
         await self.ingest.close()
         await self.maintenance.close()
-        database, sequence = await self.database.read(
-            lambda unit: (unit.meta.get("database"), unit.meta.get("sequence"))
-        )
-        self._mark(database, sequence)
+        if not self.standing.is_replica:
+            database, sequence = await self.database.read(_position)
+            self._mark(database, sequence)
         await self.database.close()
 
     def _committed(self, result: CommitResult, seconds: float) -> None:
@@ -114,6 +141,8 @@ class Node:
         existing: Callable[[], list[TenantId]],
         mark: Mark = _no_mark,
         erase: Erase | None = None,
+        standing_of: StandingOf = lambda _tenant: STANDALONE,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self.app = app
         self._wanted = list(tenants)
@@ -123,6 +152,8 @@ class Node:
         self._existing = existing
         self._mark = mark
         self._erase = erase
+        self._standing_of = standing_of
+        self._tracer = tracer
         self._erasing: set[TenantId] = set()
         self._opening = asyncio.Lock()
         self._tenants: dict[TenantId, Tenant] = {}
@@ -192,13 +223,27 @@ class Node:
             found = self._tenants.pop(tenant, None)
             if found is not None:
                 await found.close()
-            await asyncio.to_thread(self._erase, tenant)
+            await self._erase(tenant)
         finally:
             self._erasing.discard(tenant)
 
     def tenants(self) -> list[TenantId]:
         """Return the open tenants."""
         return list(self._tenants)
+
+    def database_id(self, tenant: TenantId) -> str:
+        """Return the id of an open tenant's database, else nothing."""
+        found = self._tenants.get(tenant)
+        return "" if found is None else found.database_id
+
+    def live_of(self, tenant: TenantId) -> Live | None:
+        """Return an open tenant's streams."""
+        found = self._tenants.get(tenant)
+        return None if found is None else found.live
+
+    def stream_count(self) -> int:
+        """Return how many streams are open, over all tenants."""
+        return sum(tenant.live.stream_count for tenant in self._tenants.values())
 
     def forgotten_pokes(self) -> int:
         """Return how many pokes slow streams have lost since the start, over all tenants."""
@@ -217,7 +262,10 @@ class Node:
             now_ms=self._now_ms,
             on_commit=self._on_commit,
             mark=partial(self._mark, name),
+            standing=self._standing_of(name),
+            tracer=self._tracer,
         )
-        tenant.sequence = await database.read(lambda unit: unit.meta.get("sequence"))
-        tenant.start()
+        tenant.database_id, tenant.sequence = await database.read(_position)
+        # Its workers outlive the request that may have opened it, and are no part of its trace.
+        Context().run(tenant.start)
         self._tenants[name] = tenant

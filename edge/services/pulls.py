@@ -7,7 +7,9 @@ last one reaches the sequence of its own snapshot, so the device then equals the
 Invariants
   P1  no row of a space is sent to a person who is not in it at that page's snapshot
   P2  a page with a checkpoint leaves nothing at or before its sequence unsent
-  P3  receipts and rows of one page come from one snapshot
+  P3  receipts, rows and the provisional set of one page come from one snapshot
+  P4  a replica that is behind a cursor says so and nothing else: nobody is reset, settled or
+      verified by what it has not read
 """
 
 from __future__ import annotations
@@ -16,9 +18,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from edge.errors import CursorUnknown, NotFound
+from edge.ports.tracing import NO_TRACER
 from edge.services.access import ReadAccess
 from edge.services.ingest.repeats import stored_answers
+from edge.services.lineage import adopted, furthest
+from edge.services.provisional import Provisionals
 from edge.services.space_rows import to_space_rows
+from edge.services.standing import STANDALONE
 from sync_protocol import limits
 from sync_protocol.digest import bucket_of, from_bytes, to_bytes
 from sync_protocol.messages.cursor import Backfill, Cursor
@@ -27,12 +33,14 @@ from sync_protocol.messages.repaired import DamagedBucket, Repaired
 from sync_protocol.space_rows import encode_space_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from core.schema.app import App
     from edge.ports.records import FeedRow, MemberRecord
     from edge.ports.stores import Database, Unit
+    from edge.ports.tracing import Tracer
     from edge.services.session import DeviceSession
+    from edge.services.standing import Accepted, Standing
     from sync_protocol.messages.pull import Pull
     from sync_protocol.messages.repair import Repair
 
@@ -44,17 +52,36 @@ class Pulls:
     """One tenant's reads by devices. `acknowledge(device, sequence)` is told of every cursor."""
 
     def __init__(
-        self, app: App, database: Database, *, acknowledge: Callable[[int, int], None]
+        self,
+        app: App,
+        database: Database,
+        *,
+        acknowledge: Callable[[int, int], None],
+        standing: Standing = STANDALONE,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._app = app
         self._database = database
         self._access = ReadAccess(app)
         self._acknowledge = acknowledge
+        self._standing = standing
+        self._tracer = tracer
+        self._provisionals = Provisionals(app)
 
     async def pull(self, session: DeviceSession, pull: Pull) -> Page:
-        """Return the next page; raises CursorUnknown for another database's or a future cursor."""
-        page = await self._database.read(partial(self._page, session, pull))
-        if pull.cursor is not None:
+        """Return the next page; raises CursorUnknown for another database's or a future cursor.
+
+        A replica that is behind waits, and then says that it is stale.
+        """
+        with self._tracer.span("pull") as span:
+            page = await self._read(session, pull)
+            if page.stale:
+                cursor = 0 if pull.cursor is None else furthest(pull.cursor)
+                if await self._standing.wait_for(max(pull.wait_for, cursor)):
+                    page = await self._read(session, pull)
+            outcome = "stale" if page.stale else "more" if page.more else "level"
+            span.put(sequence=page.cursor.sequence, outcome=outcome)
+        if pull.cursor is not None and not page.stale:
             self._acknowledge(session.device, 0 if page.reset else pull.cursor.sequence)
         return page
 
@@ -62,11 +89,39 @@ class Pulls:
         """Return the rows of every bucket in which the device's digest differs from ours."""
         return await self._database.read(partial(self._repaired, session, repair))
 
-    def _page(self, session: DeviceSession, pull: Pull, unit: Unit) -> Page:
-        person = session.principal.person
+    async def _read(self, session: DeviceSession, pull: Pull) -> Page:
+        # Before the snapshot: what is judged in between is left out by the snapshot itself.
+        accepted = await self._standing.accepted()
+        page, now = await self._database.read(
+            lambda unit: self._page_and_now(session, pull, accepted, unit)
+        )
+        page.replicated = self._standing.replicated(now)
+        return page
+
+    def _page_and_now(
+        self, session: DeviceSession, pull: Pull, accepted: Sequence[Accepted], unit: Unit
+    ) -> tuple[Page, int]:
         now = unit.meta.get("sequence")
+        return self._page(session, pull, accepted, unit, now), now
+
+    def _page(
+        self,
+        session: DeviceSession,
+        pull: Pull,
+        accepted: Sequence[Accepted],
+        unit: Unit,
+        now: int,
+    ) -> Page:
+        person = session.principal.person
         database, horizon = unit.meta.get("database"), unit.meta.get("horizon")
-        start, is_reset = _start(pull.cursor, database=database, now=now, horizon=horizon)
+        cursor = None if pull.cursor is None else adopted(pull.cursor, unit)
+        if pull.cursor is not None and cursor is None:
+            raise CursorUnknown("This cursor is of another database.")
+        if cursor is not None and furthest(cursor) > now:
+            if self._standing.is_replica and pull.cursor is not None:
+                return _nothing_yet(pull.cursor)
+            raise CursorUnknown("This cursor is from this database's future.")
+        start, is_reset = _start(cursor, database=database, horizon=horizon)
         scan = start.backfill or Backfill(until=now, after=0)
         changed = unit.members.changed(person, after=start.sequence)
         gained = [m for m in changed if m.role is not None and m.sequence <= scan.until]
@@ -83,6 +138,7 @@ class Pulls:
                 to_space_rows(rows, self._app, schema_version=session.schema_version).values()
             ),
             horizon=horizon,
+            stale=self._standing.is_replica and pull.wait_for > now,
         )
         if cut:
             page.cursor = Cursor(database, start.sequence, Backfill(scan.until, rows[-1].sequence))
@@ -91,6 +147,9 @@ class Pulls:
             page.cursor = Cursor(database, start.sequence, Backfill(now, 0))
         else:
             self._complete(page, unit, session, pull, start.sequence, gained, now)
+            if unjudged := self._provisionals.unjudged(accepted, unit):
+                members = {member.space: member for member in unit.members.of_person(person)}
+                page.provisional = self._provisionals.of_device(session, members, unjudged)
         return page
 
     def _rows(  # noqa: PLR0917
@@ -182,15 +241,17 @@ class Pulls:
         )
 
 
-def _start(cursor: Cursor | None, *, database: str, now: int, horizon: int) -> tuple[Cursor, bool]:
+def _nothing_yet(cursor: Cursor) -> Page:
+    """Return the page of a replica that a cursor is ahead of (P4)."""
+    nothing = Checkpoint(cursor.sequence, {})
+    return Page(cursor, more=False, checkpoint=nothing, stale=True)
+
+
+def _start(cursor: Cursor | None, *, database: str, horizon: int) -> tuple[Cursor, bool]:
     """Return where a round starts, and whether the device must drop its confirmed rows first."""
     if cursor is None:
         return Cursor(database, 0), False
-    if cursor.database != database or cursor.sequence > now:
-        raise CursorUnknown("This cursor is not of this database, or from its future.")
     scan = cursor.backfill
-    if scan is not None and (scan.until > now or scan.after > now):
-        raise CursorUnknown("This cursor is from this database's future.")
     is_behind = cursor.sequence < horizon and (cursor.sequence > 0 or scan is not None)
     if is_behind and (scan is None or scan.until < horizon):
         return Cursor(database, 0), True

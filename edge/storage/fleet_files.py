@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
+
+import aiohttp
 
 from core.ids import TenantId, require_id
 from edge.errors import EdgeError, Unavailable
+from edge.ports.tracing import NO_TRACER
 from edge.storage.libsql import LibsqlEngine
 from edge.storage.replica import ReplicaEngine
 from edge.storage.sqld import SqldDatabase, SqldServer
@@ -14,8 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from edge.ports.tracing import Tracer
+
 CONTROL: Final = "control"
+CONTROL_COMPLETE: Final = "SELECT epoch FROM ct_primary"
+"""Returns a row once a control database has all its tables: the first primary writes it last."""
 TENANT_PREFIX: Final = "t-"
+PROBE_EVERY_S: Final = 2.0
+"""Finer than anybody scrapes metrics, and nothing to sqld."""
+PROBE_S_MAX: Final = 1.0
+"""It lies beside this node: an answer that takes longer is of no use to a commit either."""
 
 
 def namespace_of(tenant: TenantId) -> str:
@@ -27,12 +39,19 @@ class LibsqlFiles:
     """The databases of a primary: working copies in the data folder, the truth at its sqld."""
 
     def __init__(
-        self, sqld_folder: Path, *, http: str, admin: str, epoch: Callable[[], int]
+        self,
+        sqld_folder: Path,
+        *,
+        http: str,
+        admin: str,
+        epoch: Callable[[], int],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._folder = sqld_folder
         self._http = http
         self._admin = SqldServer(admin)
         self._epoch = epoch
+        self._tracer = tracer
         self._engines: dict[str, LibsqlEngine] = {}
         self._is_paused = False
 
@@ -44,6 +63,7 @@ class LibsqlFiles:
             self._admin,
             server_file=file_of(self._folder, namespace),
             epoch=self._epoch,
+            tracer=self._tracer,
         )
         engine.pause(is_paused=self._is_paused)
         self._engines[namespace] = engine
@@ -125,6 +145,40 @@ class ReplicaFiles:
     def namespaces(self) -> list[str]:
         """Return the databases that are open."""
         return list(self._engines)
+
+
+class SqldProbe:
+    """Whether the sqld beside this node answers; asked now and then, so that metrics need not."""
+
+    def __init__(self, http: str, *, every_s: float = PROBE_EVERY_S) -> None:
+        self._url = f"http://{http}/health"
+        self._every_s = every_s
+        self._task: asyncio.Task[None] | None = None
+        self.is_up = False
+        """As of the last answer, or of the lack of one; False before the first."""
+
+    def start(self) -> None:
+        """Ask on the running loop, until `close`."""
+        self._task = asyncio.create_task(self._watch(), name="sqld-probe")
+
+    async def close(self) -> None:
+        """Ask no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+        self.is_up = False
+
+    async def _watch(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=PROBE_S_MAX)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                try:
+                    async with session.get(self._url) as answer:
+                        self.is_up = answer.ok
+                except (aiohttp.ClientError, TimeoutError, OSError):
+                    self.is_up = False
+                await asyncio.sleep(self._every_s)
 
 
 def file_of(sqld_folder: Path, namespace: str) -> Path:

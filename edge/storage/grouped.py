@@ -15,15 +15,14 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, cast
 
 from edge.errors import EdgeError, Overloaded, Unavailable
-from edge.ports.sql import SqlEngine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from edge.ports.sql import SqlReader, SqlWriter
+    from edge.ports.sql import SqlEngine, SqlReader, SqlWriter
 
 T = TypeVar("T")
 
@@ -31,14 +30,6 @@ GROUP_UNITS_MAX: Final = 256
 """The first unit of a group waits for the last: at some 20 microseconds each, 5 ms at most."""
 UNITS_QUEUED_MAX: Final = 4_096
 """Sixteen groups: what queues behind those would wait longer than its client does."""
-
-
-class VersionedEngine(SqlEngine, Protocol):
-    """An SqlEngine that can tell that others have written."""
-
-    async def data_version(self) -> int:
-        """Return a number that changes with commits of other connections."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +51,7 @@ class _Outcome:
 class GroupedEngine:
     """An SqlEngine whose concurrent writes share transactions."""
 
-    def __init__(self, engine: VersionedEngine) -> None:
+    def __init__(self, engine: SqlEngine) -> None:
         self._engine = engine
         self._queue: deque[_Queued] = deque()
         self._runner: asyncio.Task[None] | None = None
@@ -81,10 +72,6 @@ class GroupedEngine:
         if self._runner is None:
             self._runner = asyncio.create_task(self._run())
         return await answer
-
-    async def data_version(self) -> int:
-        """Return the engine's number."""
-        return await self._engine.data_version()
 
     async def scrub(self) -> bool:
         """Scrub the engine; groups wait."""

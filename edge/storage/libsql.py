@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import structlog
 
 from edge.errors import StorageBusy, Unavailable
+from edge.ports.tracing import NO_TRACER
 from edge.storage.recorded import RecordingUnit, Statement
 from edge.storage.sqld import (
     COUNT_UP,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.ports.sql import SqlReader, SqlWriter
+    from edge.ports.tracing import Tracer
     from edge.storage.recorded import Record
     from edge.storage.sqld import SqldDatabase, SqldServer
 
@@ -60,12 +62,14 @@ class LibsqlEngine:
         *,
         server_file: Path,
         epoch: Callable[[], int],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._copy = WorkingCopy(path)
         self._server = server
         self._server_file = server_file
         self._admin = admin
         self._epoch = epoch
+        self._tracer = tracer
         self._turn = asyncio.Lock()
         self._fence = Fence(0, 0)
         self._is_level = False
@@ -95,10 +99,6 @@ class LibsqlEngine:
         commit may still turn out to have happened.
         """
         return await asyncio.shield(self._write(work))
-
-    async def data_version(self) -> int:
-        """Return a number that changes with every commit."""
-        return await self._copy.data_version()
 
     async def scrub(self) -> bool:
         """Leave no trace of deleted content in the copy's file and in the server's.
@@ -170,15 +170,18 @@ class LibsqlEngine:
         # The fence comes first: a batch of an old epoch fails before it has done anything.
         statements = [record.statements[-1], *record.statements[:-1]]
         self._is_level = False
-        try:
-            rows = await self._server.commit(statements)
-        except FenceLost:
-            raise
-        except Unavailable:
-            self._doubt = statements
-            await self._settled(statements)
-            self._doubt = None
-            rows = None
+        database = self._server.namespace
+        with self._tracer.span("sqld batch", database=database, statements=len(statements)) as span:
+            try:
+                rows = await self._server.commit(statements)
+            except FenceLost:
+                raise
+            except Unavailable:
+                span.put(outcome="doubt")
+                self._doubt = statements
+                await self._settled(statements)
+                self._doubt = None
+                rows = None
         self._fence = Fence(self._fence.epoch, self._fence.commits + 1)
         self._is_equal = rows is None or rows == record.rows or record.has_schema
         if not self._is_equal:

@@ -7,6 +7,7 @@ until the new one is whole nothing is served from it.
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -48,8 +49,12 @@ class ReplicaEngine(SqliteEngine):
         """Refuse: only the primary writes."""
         raise Unavailable("Only the primary writes.")
 
-    def stamp(self) -> tuple[int, int, int]:
-        """Return a value that changes with every commit that arrives; costs two system calls."""
+    def stamp(self) -> tuple[int, ...]:
+        """Return a value that changes with every commit that arrives; costs two system calls.
+
+        A commit is seen a moment after its log was written, and times of files are coarse: so the
+        value changes again, whenever the log's age has doubled.
+        """
         try:
             data = self._path.stat()
         except OSError:
@@ -58,7 +63,8 @@ class ReplicaEngine(SqliteEngine):
             log = self._path.with_name(self._path.name + "-wal").stat()
         except OSError:
             return (data.st_ino, data.st_mtime_ns, 0)
-        return (data.st_ino, log.st_mtime_ns, log.st_size)
+        age_ns = time.time_ns() - log.st_mtime_ns
+        return (data.st_ino, log.st_mtime_ns, log.st_size, age_ns.bit_length())
 
     async def _retire_old(self) -> None:
         """Close idle readers of a file that has been replaced."""

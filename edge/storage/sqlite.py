@@ -76,7 +76,9 @@ class UnitConnection(aiosqlite.Connection):
         return await self._execute(work, self._conn)  # pyright: ignore[reportUnknownMemberType]
 
 
-def _connect(uri: str, *, is_writer: bool, synchronous: str) -> sqlite3.Connection:
+def _connect(
+    uri: str, *, is_writer: bool, synchronous: str, checkpoint_pages: int
+) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri,
         uri=True,
@@ -90,7 +92,7 @@ def _connect(uri: str, *, is_writer: bool, synchronous: str) -> sqlite3.Connecti
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES_CHECKPOINT}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {checkpoint_pages}")
         connection.execute("PRAGMA temp_store = MEMORY")
     else:
         connection.execute("PRAGMA query_only = ON")
@@ -156,9 +158,16 @@ class SqliteEngine:
     """One SQLite database file behind the SqlEngine port."""
 
     def __init__(
-        self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", is_writer: bool = True
+        self,
+        path: Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        is_writer: bool = True,
+        checkpoints: bool = True,
     ) -> None:
+        """Without `checkpoints` somebody else checkpoints, while this engine is open."""
         self._path = path
+        self._checkpoint_pages = WAL_PAGES_CHECKPOINT if checkpoints else 0
         self._synchronous = synchronous
         self._is_writer = is_writer
         self._writer: UnitConnection | None = None
@@ -197,18 +206,6 @@ class SqliteEngine:
             with translated():
                 return await asyncio.shield(writer.unit(partial(_in_transaction, work)))
 
-    async def data_version(self) -> int:
-        """Return a number that changes with every commit of any other connection."""
-        self._require_open()
-        async with self._reader_free:
-            reader = await self._take_reader()
-            try:
-                return await reader.unit(
-                    lambda connection: connection.execute("PRAGMA data_version").fetchone()[0]
-                )
-            finally:
-                self._idle_readers.appendleft(reader)
-
     async def scrub(self) -> bool:
         """Rewrite the file and empty the WAL, with writes and this process's reads held back."""
         self._require_open()
@@ -218,11 +215,24 @@ class SqliteEngine:
         async with self._write_turn:
             with translated():
                 await asyncio.shield(writer.unit(_vacuum))
-            async with AsyncExitStack() as readers_out:
-                for _ in range(READERS_MAX):
-                    await readers_out.enter_async_context(self._reader_free)
-                with translated():
-                    return await asyncio.shield(writer.unit(_empty_wal))
+            return await self._log_emptied(writer)
+
+    async def empty_log(self) -> bool:
+        """Checkpoint and empty the WAL; False when a reader in another process kept it."""
+        self._require_open()
+        writer = self._writer
+        if writer is None:
+            raise Unavailable("This process reads only.")
+        async with self._write_turn:
+            return await self._log_emptied(writer)
+
+    async def _log_emptied(self, writer: UnitConnection) -> bool:
+        """Empty the WAL with this process's readers held back; the caller has the turn to write."""
+        async with AsyncExitStack() as readers_out:
+            for _ in range(READERS_MAX):
+                await readers_out.enter_async_context(self._reader_free)
+            with translated():
+                return await asyncio.shield(writer.unit(_empty_wal))
 
     async def close(self) -> None:
         """Close readers, then the writer, which checkpoints and removes the WAL."""
@@ -252,7 +262,10 @@ class SqliteEngine:
             f"{self._path.resolve().as_uri()}?mode={mode}",
             is_writer=is_writer,
             synchronous=self._synchronous,
+            checkpoint_pages=self._checkpoint_pages,
         )
         connection = UnitConnection(connect, iter_chunk_size=64)
+        # A process that ends without closing (its start has failed) must not wait for the thread.
+        connection._thread.daemon = True  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         await connection
         return connection

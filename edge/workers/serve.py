@@ -22,17 +22,40 @@ BACKLOG: Final = 2_048
 COLLECTOR_THRESHOLDS: Final = (100_000, 20, 100)
 KEEP_ALIVE_S: Final = 75
 """Longer than the 60 s after which load balancers drop idle connections on their side."""
+ROLE_CHANGE_DRAIN_S: Final = 1
+"""Phones wait for the next primary meanwhile: what is not answered within it is sent again."""
 TCP_USER_TIMEOUT: Final = getattr(socket, "TCP_USER_TIMEOUT", 18)
 """Linux (RFC 5482): a peer that stops reading or vanishes is dropped by the kernel after this long,
 with everything still buffered for it; accepted connections inherit it."""
 _log = structlog.stdlib.get_logger(__name__)
 
 
-def serve(build: Callable[[], Any], settings: Settings) -> None:
+class Ending:
+    """How a served node ends by itself: to be started again in another role."""
+
+    def __init__(self) -> None:
+        self.is_role_changed = False
+        self._server: Any = None
+
+    def attach(self, server: Any) -> None:  # noqa: ANN401  (uvicorn loads late)
+        """Tell which server is to end."""
+        self._server = server
+
+    def change_role(self) -> None:
+        """End soon: streams are closed, requests get ROLE_CHANGE_DRAIN_S to finish."""
+        self.is_role_changed = True
+        if self._server is not None:
+            self._server.config.timeout_graceful_shutdown = ROLE_CHANGE_DRAIN_S
+            self._server.should_exit = True
+
+
+def serve(build: Callable[[], Any], settings: Settings, ending: Ending | None = None) -> None:
     """Serve the ASGI application that `build` makes until SIGTERM or SIGINT, then drain."""
     with DataLock(settings.data) as lock, listening_socket(settings) as listener:
         address = address_of(listener)
         server = make_server(build(), settings)
+        if ending is not None:
+            ending.attach(server)
         lock.publish(address)
         _log.info("listening", url=address, data=str(settings.data))
         for number in (signal.SIGTERM, signal.SIGINT):

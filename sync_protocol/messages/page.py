@@ -6,6 +6,7 @@ import msgspec
 
 from sync_protocol.messages.base import Counter, Digest, Message, Part, Run, Sequence
 from sync_protocol.messages.cursor import Cursor
+from sync_protocol.messages.provisional import ProvisionalMutation
 from sync_protocol.messages.pushed import Receipt
 
 
@@ -55,7 +56,11 @@ class Page(Message, tag="page"):
     `reset` tells the device to drop its confirmed rows first (its queue stays). `lost` spaces are
     purged. `horizon`: tombstones up to this sequence are collected. `merged_through`, `merged` and
     `receipts` belong to the device's own mutations, in the snapshot of this page. `remaining` is an
-    estimate of the rows still to come, for progress bars.
+    estimate of the rows still to come, for progress bars. `replicated`: commits up to this sequence
+    survive the loss of the primary; until then a device keeps what it has written. `stale`: the
+    node has not reached in time what was asked for (`wait_for`, or the cursor itself); with the
+    cursor unchanged nothing else in the page counts.
+    `provisional`, on the last page: the whole set of provisional mutations for this device.
     """
 
     cursor: Cursor
@@ -70,3 +75,6 @@ class Page(Message, tag="page"):
     horizon: Sequence = 0
     remaining: Sequence = 0
     checkpoint: Checkpoint | None = None
+    replicated: Sequence = 0
+    stale: bool = False
+    provisional: list[ProvisionalMutation] = []

@@ -49,7 +49,8 @@ class Pushed(Message, tag="pushed"):
     """Receipts; plain `merged` ones in runs.
 
     `merged` holds (first counter, last counter, sequence of the run's last write) runs whose
-    mutations were merged without conflict; `receipts` holds every other outcome.
+    mutations were merged without conflict; `receipts` holds every other outcome. `replicated` as
+    in a page.
     """
 
     merged_through: Counter
@@ -57,3 +58,4 @@ class Pushed(Message, tag="pushed"):
     merged: list[Run] = []
     receipts: list[Receipt] = []
     skew: Skew = 0
+    replicated: Sequence = 0

@@ -13,7 +13,8 @@ class Welcome(Message, tag="welcome"):
     `merged_through` is the highest contiguous mutation counter with a final outcome; `clock` the
     server's hybrid clock; `skew` the device's lead in clock units (0 within the tolerance);
     `resume`: `current` (nothing new), `replay` (pull goes on from the cursor), `reset` (pull starts
-    from zero; the device keeps its unsent queue).
+    from zero; the device keeps its unsent queue). `replicated` as in a page. `stale`: the
+    node is behind the device's cursor, so there is nothing new here yet.
     """
 
     protocol: int
@@ -26,3 +27,5 @@ class Welcome(Message, tag="welcome"):
     resume: Literal["current", "replay", "reset"]
     merged_through: Counter = 0
     skew: Skew = 0
+    replicated: Sequence = 0
+    stale: bool = False

@@ -9,11 +9,12 @@ Invariants
   S2  at most one hello, pull or repair is unanswered, and at most one push
   S3  pages are shown only as whole rounds
   S4  one repair per space between two visits to `live`, so that a mismatch cannot loop
+  S5  a node that is behind is asked again after a delay, and nothing is live meanwhile
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -30,6 +31,10 @@ from sync_protocol.session.table import step
 if TYPE_CHECKING:
     from sync_protocol.messages.cursor import Cursor
     from sync_protocol.messages.hello import Hello
+
+
+BEHIND_ATTEMPT_MAX: Final = 3
+"""A replica follows at once when its link is back: it is asked every four seconds or sooner."""
 
 
 class ClientSession:
@@ -61,6 +66,8 @@ class ClientSession:
         """Spaces repaired since the session was last live (S4)."""
         self.is_stale = False
         """Whether another round is due after this one."""
+        self.is_behind = False
+        """Whether the node had not reached what was asked for when it answered last (S5)."""
         self.latest = 0
         """The highest sequence the server has told of, in a poke or for our own pushes."""
         self.attempt = 0
@@ -117,16 +124,26 @@ class ClientSession:
         self.effects.append(do.Send(message))
 
     def go_on(self) -> ClientState:
-        """Choose what follows a finished round or repair: a repair, another round, or live."""
+        """Choose what follows a round or repair: a repair, a delay, another round, or live."""
         if self.damaged:
             space = next(iter(self.damaged))
             self.repaired.add(space)
             self.ask(Repair(self.device, self.schema_version, space, self.damaged.pop(space)))
             return ClientState.REPAIRING
+        if self.is_behind and self.latest > self.sequence:
+            return self.wait_for_the_node()
+        self.is_behind = False
         if self.is_stale:
             return self.pull()
         self.repaired.clear()
         return ClientState.LIVE
+
+    def wait_for_the_node(self) -> ClientState:
+        """Pull again after a delay: the node has not got what is asked for (S5)."""
+        self.is_behind = True
+        self.effects.append(do.Retry("read", None, min(self.attempt, BEHIND_ATTEMPT_MAX)))
+        self.attempt += 1
+        return ClientState.WAITING
 
     def forget_cursor(self) -> None:
         """Read from zero again."""

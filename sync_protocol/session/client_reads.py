@@ -8,11 +8,12 @@ from sync_protocol.errors import MalformedMessage
 from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.repair import Repair
 from sync_protocol.session import effects as do
-from sync_protocol.session.states import ClientState
+from sync_protocol.session.states import ClientState, LaneState
 
 if TYPE_CHECKING:
     from sync_protocol.messages.page import Page
     from sync_protocol.messages.poke import Poke
+    from sync_protocol.messages.provisional import Provisional
     from sync_protocol.messages.pushed import Pushed
     from sync_protocol.messages.repaired import Repaired
     from sync_protocol.messages.welcome import Welcome
@@ -45,6 +46,7 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
     """Become the device the server knows, and push what it has not got."""
     session.asked = None
     session.device = event.device
+    session.is_behind = event.stale
     session.latest = 0
     session.effects.append(do.BecomeDevice(event))
     if event.resume == "reset" and (session.cursor or session.reading) is not None:
@@ -86,7 +88,11 @@ def page(session: ClientSession, event: Page) -> ClientState:
     if not event.more and event.checkpoint is None:
         raise MalformedMessage("the last page of a round has no checkpoint")
     session.asked = None
-    session.attempt = 0
+    session.is_behind = event.stale
+    if event.stale and event.cursor == asked_for:
+        return session.wait_for_the_node()
+    if not event.stale:
+        session.attempt = 0
     if not event.more:
         session.effects.append(do.ApplyRound(event))
         return ClientState.APPLYING
@@ -145,21 +151,42 @@ def poked_live(session: ClientSession, event: Poke) -> ClientState:
 
     Rows are whole states: those that were read already are harmless, and none is left out.
     """
-    if event.sequence <= session.sequence:
-        return ClientState.LIVE
+    lane = session.lane
+    # The outcome of what an edge has accepted comes with a page.
+    is_judged = lane.state is LaneState.IDLE and 0 < lane.unconfirmed <= event.merged_through
+    if event.is_news or event.sequence <= session.sequence:
+        _news(session, event)
+        return session.pull() if is_judged else ClientState.LIVE
     session.latest = max(session.latest, event.sequence)
-    if session.cursor is None or event.pull or event.since > session.sequence:
+    if session.cursor is None or event.pull or event.since > session.sequence or is_judged:
         return session.pull()
     session.effects.append(do.ApplyPoke(event))
     session.cursor = Cursor(session.cursor.database, event.sequence)
-    if session.lane.unconfirmed <= event.merged_through:
-        session.lane.unconfirmed = 0
+    if lane.unconfirmed <= event.merged_through:
+        lane.unconfirmed = 0
     return ClientState.LIVE
 
 
 def poked_busy(session: ClientSession, event: Poke) -> ClientState:
     """Remember that there is more to read than the present round may bring."""
+    if event.is_news:
+        return _news(session, event)
     session.latest = max(session.latest, event.sequence)
+    return session.state
+
+
+def provisional(session: ClientSession, event: Provisional) -> ClientState:
+    """Show what others have written and nobody has judged yet."""
+    session.effects.append(do.ApplyProvisional(event.mutations))
+    return session.state
+
+
+def _news(session: ClientSession, event: Poke) -> ClientState:
+    """Take what a poke tells beside rows."""
+    if event.replicated:
+        session.effects.append(do.NoteReplicated(event.replicated))
+    if event.provisional is not None and event.is_news:
+        session.effects.append(do.ApplyProvisional(event.provisional))
     return session.state
 
 

@@ -7,6 +7,7 @@ from typing import Final
 from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.page import Page
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.pushed import Pushed
 from sync_protocol.messages.repaired import Repaired
 from sync_protocol.messages.welcome import Welcome
@@ -45,8 +46,10 @@ _PUSHES: Table = {
 }
 
 _READS: Table = {
-    **rows_of(_PULLING, Page, reads.page, _PULLING, _APPLYING),
-    **rows_of(_APPLYING, on.RoundApplied, reads.round_applied, _REPAIRING, _PULLING, _LIVE),
+    **rows_of(_PULLING, Page, reads.page, _PULLING, _APPLYING, _WAITING),
+    **rows_of(
+        _APPLYING, on.RoundApplied, reads.round_applied, _REPAIRING, _PULLING, _WAITING, _LIVE
+    ),
     **rows_of(
         (*_APART, _GREETING, _PUSHING, _PULLING, _REPAIRING, _WAITING, _LIVE),
         on.RoundApplied,
@@ -55,13 +58,16 @@ _READS: Table = {
     **rows_of(_LIVE, on.Mismatched, reads.mismatched, _REPAIRING),
     **rows_of((*_APART, _GREETING, *_BUSY, _WAITING), on.Mismatched, reads.mismatched),
     **rows_of(_REPAIRING, Repaired, reads.repaired),
-    **rows_of(_REPAIRING, on.RepairApplied, reads.repair_applied, _REPAIRING, _PULLING, _LIVE),
+    **rows_of(
+        _REPAIRING, on.RepairApplied, reads.repair_applied, _REPAIRING, _PULLING, _WAITING, _LIVE
+    ),
     **rows_of((*_APART, _GREETING, _PUSHING, _PULLING, _WAITING), on.RepairApplied, reads.stay),
 }
 
 _POKES: Table = {
     **rows_of(_LIVE, Poke, reads.poked_live, _LIVE, _PULLING),
     **rows_of((*_BUSY, _WAITING), Poke, reads.poked_busy),
+    **rows_of((_GREETING, *_WELCOMED), Provisional, reads.provisional),
     **rows_of(_LIVE, on.PullWanted, reads.pull_wanted_live, _PULLING),
     **rows_of((_PULLING, _APPLYING, _REPAIRING), on.PullWanted, reads.pull_wanted_busy),
     **rows_of((*_APART, _GREETING, _PUSHING, _WAITING), on.PullWanted, reads.stay),
@@ -82,7 +88,7 @@ _TROUBLE: Table = {
 
 _LEFTOVERS: Table = {
     key: row
-    for message in (Welcome, Pushed, Page, Repaired, Poke, Fault)
+    for message in (Welcome, Pushed, Page, Repaired, Poke, Provisional, Fault)
     for key, row in rows_of(_APART, message, reads.stay).items()
 }
 """Messages that a link which has been given up may still deliver."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.page import Page
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import ProvisionalMutation
 from sync_protocol.messages.pushed import Pushed
 from sync_protocol.messages.repaired import Repaired
 from sync_protocol.messages.union import ClientMessage, ServerMessage
@@ -29,7 +30,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class BecomeDevice:
-    """Client: keep the device number, the skew and the server's clock."""
+    """Client: keep the device number, the skew and the server's clock.
+
+    Unless the welcome is stale, mutations above its `merged_through` become waiting again, whatever
+    receipt they had: the database that gave it is gone.
+    """
 
     welcome: Welcome
 
@@ -54,7 +59,7 @@ class PreparePush:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Client: keep the receipts; mutations with a final one leave the queue."""
+    """Client: keep the receipts; mutations with a final one wait for nothing any more."""
 
     pushed: Pushed
 
@@ -70,8 +75,8 @@ class KeepPage:
 class ApplyRound:
     """Client: apply the pages kept aside and this last one, in one transaction.
 
-    Verify the checkpoint's digests, answer Mismatched for each space that differs, then
-    RoundApplied.
+    The page's set of provisional mutations replaces the one before. Verify the checkpoint's
+    digests, answer Mismatched for each space that differs, then RoundApplied.
     """
 
     page: Page
@@ -81,10 +86,25 @@ class ApplyRound:
 class ApplyPoke:
     """Client: apply rows right away and move the cursor to the poke's sequence.
 
-    Verify the poke's digests; answer Mismatched for each space that differs, and nothing else.
+    Its set of provisional mutations, if it has one, replaces the one before. Verify the poke's
+    digests; answer Mismatched for each space that differs, and nothing else.
     """
 
     poke: Poke
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyProvisional:
+    """Client: replace the set of provisional mutations; answer nothing."""
+
+    mutations: list[ProvisionalMutation]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteReplicated:
+    """Client: commits up to `sequence` outlive the primary; forget what is safe by that."""
+
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +188,8 @@ ClientEffect = (
     | KeepPage
     | ApplyRound
     | ApplyPoke
+    | ApplyProvisional
+    | NoteReplicated
     | ApplyRepair
     | ResetRead
     | ReportDamage

@@ -12,6 +12,7 @@ from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.fault import Fault, Request
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.union import ClientMessage, ServerMessage
 
@@ -114,6 +115,13 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvisionalChanged:
+    """Server: the set of provisional mutations for this stream's device has changed."""
+
+    message: Provisional
+
+
+@dataclass(frozen=True, slots=True)
 class Expelled:
     """Server: the stream has to end (revoked, expired, shutting down)."""
 
@@ -132,4 +140,4 @@ ClientEvent = (
     | PullWanted
     | RetryDue
 )
-ServerEvent = Received | Answered | Changed | Expelled | Disconnected
+ServerEvent = Received | Answered | Changed | ProvisionalChanged | Expelled | Disconnected

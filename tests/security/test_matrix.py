@@ -27,7 +27,17 @@ BAD_TOKENS = (
 ADMINISTRATIVE = {Policy.ADMIN, Policy.ADMIN_FRESH, Policy.OPERATOR}
 FRESH = {Policy.FRESH, Policy.ADMIN_FRESH}
 MOVING = frozenset(
-    {"instance", "counter", "sequence", "merged", "merged_through", "clock", "h", "skew"}
+    {
+        "instance",
+        "counter",
+        "sequence",
+        "merged",
+        "merged_through",
+        "replicated",
+        "clock",
+        "h",
+        "skew",
+    }
 )
 """Members of an answer that count requests and commits, or tell the time, whatever was asked."""
 OPERATIONS = sorted(SAMPLES)

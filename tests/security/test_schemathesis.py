@@ -23,7 +23,7 @@ EXAMPLES_MAX = 8
 TOLD = {503, 507}
 """The node cannot serve just now, and says so."""
 BODY_IDS = ("space", "device", "person", "tenant")
-PLAIN = {"health.live", "health.ready", "keys.published"}
+PLAIN = {"health.live", "health.ready", "health.fresh", "keys.published"}
 """Operations that take nothing, not even a token."""
 MODES = {"honest": GenerationMode.POSITIVE, "odd": GenerationMode.NEGATIVE}
 

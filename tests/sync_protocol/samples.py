@@ -9,6 +9,7 @@ from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Checkpoint, Gained, Page, Rows
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional, ProvisionalMutation
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push, WireChange, WireMutation
 from sync_protocol.messages.pushed import Conflict, Pushed, Receipt, Side
@@ -60,6 +61,8 @@ RECEIPTS = [
     Receipt(6, "accepted", 0),
 ]
 
+PROVISIONAL = ProvisionalMutation(3, 8, H + 8, mutation(8).changes)
+
 CLIENT_SAMPLES = {
     "hello": Hello(1, "survey", 1, "0123456789abcdef", "01j0installation", H, 3, CURSOR),
     "push": push(mutation(1), mutation(2, "Preikestolen")),
@@ -67,8 +70,10 @@ CLIENT_SAMPLES = {
     "repair": Repair(2, 1, "region-1", {"airfield": [DIGEST] * 16}),
 }
 SERVER_SAMPLES = {
-    "welcome": Welcome(1, 2, DATABASE, 44, 1, "0123456789abcdef", H, "replay", 3, -20_480),
-    "pushed": Pushed(5, 44, [(1, 3, 42)], RECEIPTS, -20_480),
+    "welcome": Welcome(
+        1, 2, DATABASE, 44, 1, "0123456789abcdef", H, "replay", 3, -20_480, 43, stale=True
+    ),
+    "pushed": Pushed(5, 44, [(1, 3, 42)], RECEIPTS, -20_480, 43),
     "page": Page(
         CURSOR,
         more=False,
@@ -82,10 +87,21 @@ SERVER_SAMPLES = {
         horizon=7,
         remaining=12,
         checkpoint=Checkpoint(44, {"region-1": DIGEST}),
+        replicated=43,
+        stale=True,
+        provisional=[PROVISIONAL],
     ),
     "repaired": Repaired("region-1", 44, [DamagedBucket("airfield", 3)], space_rows(), DIGEST),
     "poke": Poke(
-        44, 45, pull=False, spaces=[space_rows()], digests={"r": DIGEST}, merged_through=5
+        44,
+        45,
+        pull=False,
+        spaces=[space_rows()],
+        digests={"r": DIGEST},
+        merged_through=5,
+        replicated=44,
+        provisional=[],
     ),
+    "provisional": Provisional([PROVISIONAL]),
     "fault": Fault(FaultKind.COUNTER_GAP, "There is a gap.", 500, "push", 3),
 }

@@ -10,6 +10,7 @@ from core.clock import SKEW_TOLERANCE_MS
 from sync_protocol import limits, transport
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.page import SpaceRows
+from sync_protocol.messages.provisional import ProvisionalMutation
 from sync_protocol.messages.push import WireChange, WireMutation
 from sync_protocol.messages.pushed import Conflict, Outcome, Receipt
 from sync_protocol.messages.union import ClientMessage, ServerMessage
@@ -27,6 +28,7 @@ STRUCTS = [
     WireMutation,
     WireChange,
     SpaceRows,
+    ProvisionalMutation,
     Receipt,
     Conflict,
 ]

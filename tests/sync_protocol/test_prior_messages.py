@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sync_protocol import codec
@@ -27,7 +28,8 @@ def test_prior_messages_are_read_to_the_last_row(path):
         message = codec.decode_client(body)
     except UnknownMessage:
         message = codec.decode_server(body)
-    assert codec.encode(message) == body
+    # A message that has gained fields may be written with a longer map header; it says the same.
+    assert msgspec.msgpack.decode(codec.encode(message)) == msgspec.msgpack.decode(body)
     if isinstance(message, Push):
         mutations = codec.decode_mutations(message, Media.MSGPACK)
         assert mutations

@@ -27,6 +27,7 @@ from tests.sync_protocol.samples import (
     CANONICAL_ROW,
     CLIENT_SAMPLES,
     DATABASE,
+    PROVISIONAL,
     RECEIPTS,
     SERVER_SAMPLES,
     H,
@@ -125,6 +126,39 @@ def transcripts() -> dict[str, Any]:
             Poke(45, 46, pull=True),
             Pull(2, 1, Cursor(DATABASE, 45), wait_for=46),
             msgspec.structs.replace(last, cursor=Cursor(DATABASE, 46)),
+        ],
+        "stale": [
+            Pull(2, 1, Cursor(DATABASE, 44), wait_for=46),
+            Page(
+                Cursor(DATABASE, 44),
+                more=False,
+                checkpoint=Checkpoint(44, {}),
+                replicated=41,
+                stale=True,
+            ),
+            Pull(2, 1, Cursor(DATABASE, 44), wait_for=46),
+            msgspec.structs.replace(last, cursor=Cursor(DATABASE, 46), replicated=46),
+        ],
+        "retained": [
+            push(mutation(1), mutation(2, "Preikestolen")),
+            Pushed(2, 44, [(1, 2, 44)], replicated=41),
+            msgspec.structs.replace(last, replicated=42),
+            Poke(44, 44, replicated=44),
+        ],
+        "taken over": [
+            known,
+            msgspec.structs.replace(
+                welcome, database="01j0takenover", resume="replay", merged_through=1, replicated=43
+            ),
+            push(mutation(2, "Preikestolen")),
+            Pushed(2, 45, [(2, 2, 45)], replicated=43),
+            Pull(2, 1, Cursor(DATABASE, 43), wait_for=45),
+            msgspec.structs.replace(last, cursor=Cursor("01j0takenover", 45), replicated=43),
+        ],
+        "provisional": [
+            msgspec.structs.replace(last, provisional=[PROVISIONAL]),
+            SERVER_SAMPLES["provisional"],
+            Poke(44, 45, spaces=[space_rows()], digests={"region-1": row_digest}, provisional=[]),
         ],
         "repair": [CLIENT_SAMPLES["repair"], SERVER_SAMPLES["repaired"]],
         "clone": [

@@ -107,6 +107,11 @@ class Driver:
             and self._inbox.empty()
         )
 
+    @property
+    def is_stale(self) -> bool:
+        """Tell whether the node has not got what this phone has seen already; it is asked again."""
+        return self.session.is_behind and self.session.state is ClientState.WAITING
+
     def notify(self, event: on.QueueChanged | on.PullWanted) -> None:
         """Tell the session of something the app has done; call it in the event loop's thread."""
         if self._link is not None:
@@ -149,7 +154,7 @@ class Driver:
         session.reading = None if staged == cursor else staged
 
     def _rest(self) -> None:
-        if self.is_current:
+        if self.is_current or self.is_stale:
             self.rest.set()
         else:
             self.rest.clear()
@@ -217,7 +222,7 @@ class Driver:
         store = self._store
         if isinstance(effect, do.BecomeDevice):
             self.skew = effect.welcome.skew
-            store.identify(effect.welcome.device)
+            store.greet(effect.welcome)
         elif isinstance(effect, do.Settle):
             await asyncio.to_thread(store.record, effect.pushed)
         elif isinstance(effect, do.KeepPage):
@@ -238,6 +243,16 @@ class Driver:
             applied = await asyncio.to_thread(store.repair, effect.repaired)
             space = effect.repaired.space
             self._answers.append(on.RepairApplied(space, not applied.mismatched))
+        else:
+            await self._note(effect)
+
+    async def _note(self, effect: Any) -> None:  # noqa: ANN401  (the union, narrowed by the caller)
+        """Carry out what concerns the store and applies no confirmed rows."""
+        store = self._store
+        if isinstance(effect, do.ApplyProvisional):
+            await asyncio.to_thread(store.show_provisional, effect.mutations)
+        elif isinstance(effect, do.NoteReplicated):
+            await asyncio.to_thread(store.note_replicated, effect.sequence)
         elif isinstance(effect, do.ResetRead):
             store.reset_read()
         elif isinstance(effect, do.BecomeNew):
@@ -270,6 +285,8 @@ class Driver:
 
     def _retry(self, effect: do.Retry) -> None:
         if self._is_single_round and effect.attempt >= PATIENCE:
+            if self.is_stale:
+                self.trouble = "the node is behind what this phone has read"
             self._ending = Ending("lost", effect.after_ms, effect.attempt)
             return
         delay_ms = effect.after_ms

@@ -1,10 +1,11 @@
-"""The fold: a row's view is its confirmed state with its own pending mutations merged on top.
+"""The fold: a row's view is its confirmed state with pending mutations merged on top.
 
 Pure. Invariants
   F1  the view is a function of (confirmed row, pending mutations), never of how they came about
   F2  a mutation whose effect the confirmed row already holds is not folded again: counters would
-      count it twice
-  F3  mutations are folded in the order they were made
+      count it twice. What the queue only retains (Q3) is not pending, and never comes here
+  F3  provisional mutations of others are folded first, then the phone's own, each in the order they
+      were made
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 Fields = dict[str, Field[Any]]
 Alive = tuple[int, int, bool]
 
+PROVISIONAL: Final = "provisional"
+"""The outcome of another device's mutation that an edge has accepted and nobody has judged."""
 FINAL: Final = frozenset({"merged", "superseded", "rejected", "quarantined"})
 """Outcomes that the primary never takes back."""
 REFUSED: Final = frozenset({"rejected", "quarantined"})
@@ -35,8 +38,9 @@ REFUSED: Final = frozenset({"rejected", "quarantined"})
 class Pending:
     """What the fold needs of one queued mutation, for one row.
 
-    `n` is the device's number (0 before it has one); `sequence` is the receipt's, 0 while unknown;
-    `is_settled` says that a checkpoint already holds the mutation although its receipt is missing.
+    `n` is its author's number, which 0 in its dots stands for (0 too while this phone has none);
+    `sequence` is the receipt's, 0 while unknown; `is_settled` says that a checkpoint already holds
+    the mutation although its receipt is missing.
     """
 
     n: int

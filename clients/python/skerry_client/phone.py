@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from skerry_client.link import TokenSource
     from skerry_client.store.conflicts import LostConflict, Rejected
     from skerry_client.store.queue import Queued
+    from skerry_client.tracing import Traceparent
     from sync_protocol.messages.push import WireChange
 
 C = TypeVar("C", bound=Collection)
@@ -37,7 +38,8 @@ class Skerry:
 
     `path` is the file; `url` the server's address (None: local only); `token` a bearer token or a
     function that gets one. With `background` a stream is kept up while inside `async with`.
-    `now_unix_ms` and `entropy` are the wall clock and the source of random bytes.
+    `now_unix_ms` and `entropy` are the wall clock and the source of random bytes. `traceparent` is
+    asked for the trace of every request and stream (skerry_client.tracing); None names none.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Skerry:
         now_unix_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         entropy: Callable[[int], bytes] = os.urandom,
         http_transport: httpx.AsyncBaseTransport | None = None,
+        traceparent: Traceparent | None = None,
     ) -> None:
         self.app = app
         self._now_unix_ms = now_unix_ms
@@ -67,6 +70,7 @@ class Skerry:
             now_unix_ms=now_unix_ms,
             jitter=lambda: int.from_bytes(entropy(4), "big") / 2**32,
             http_transport=http_transport,
+            traceparent=traceparent,
         )
 
     async def __aenter__(self) -> Self:
@@ -137,9 +141,17 @@ class Skerry:
     # --- reading -----------------------------------------------------------------------------
 
     def get(self, collection: type[C], row_id: str, /) -> C | None:
-        """Return a living row as the person sees it, own pending changes included."""
+        """Return a living row as the person sees it, own and provisional changes included."""
         state = self.store.reader.get(collection.collection_name, row_id)
         return collection(state) if state is not None and state.is_alive else None
+
+    def is_provisional(self, collection: type[Collection], row_id: str, /) -> bool:
+        """Tell whether a row shows what others have written and nobody has judged yet.
+
+        While the primary is away, phones of one region see each other's writes like that: they may
+        still be refused. The row's column `_pending` is 1 then, as for the phone's own writes.
+        """
+        return self.store.reader.is_provisional(collection.collection_name, row_id)
 
     def rows(
         self,
@@ -239,6 +251,11 @@ class Skerry:
     def status(self) -> Status:
         """What the app may show about syncing."""
         return self._syncing.status
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the node that answered last is behind what this phone has seen elsewhere."""
+        return self._syncing.status.is_stale
 
     def _new_id(self) -> RowId:
         return new_row_id(now_ms=max(self._now_unix_ms(), 0), entropy=self._entropy(10))

@@ -9,11 +9,13 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from skerry_client.link import LinkLost
+from skerry_client.tracing import traced
 from skerry_client.transport import fault_of
 from sync_protocol import limits
 from sync_protocol.codec import decode_server, encode
 
 if TYPE_CHECKING:
+    from skerry_client.tracing import Traceparent
     from sync_protocol.messages.fault import Fault
     from sync_protocol.messages.union import ClientMessage, ServerMessage
 
@@ -41,14 +43,16 @@ class StreamLink:
         self._connection = connection
 
     @classmethod
-    async def open(cls, url: str, token: str) -> StreamLink:
+    async def open(
+        cls, url: str, token: str, *, traceparent: Traceparent | None = None
+    ) -> StreamLink:
         """Connect to the server at an HTTP address; raise LinkLost or StreamRefused."""
         address = "ws" + url.rstrip("/").removeprefix("http") + "/v1/sync/stream"
         try:
             connection = await connect(
                 address,
                 subprotocols=[SUBPROTOCOL],
-                additional_headers={"Authorization": f"Bearer {token}"},
+                additional_headers=traced({"Authorization": f"Bearer {token}"}, traceparent),
                 max_size=limits.ANSWER_BYTES_MAX,
                 open_timeout=OPEN_SECONDS_MAX,
                 ping_interval=PING_SECONDS,

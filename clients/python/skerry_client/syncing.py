@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from skerry_client.store import Store
+    from skerry_client.tracing import Traceparent
 
 LINKS_PER_ROUND_MAX: Final = 5
 """Links one `sync()` may use up: a new token, a new identity and a hello each cost one."""
@@ -37,6 +38,7 @@ class Status:
     `is_current`: the last round went through and nothing has been heard of since. `fault` is the
     kind of the last fault that stopped a round, `message` its text or the network's; both are empty
     after a good round. `damaged` spaces differ from the server's although they were repaired.
+    `is_stale`: the node that answered last is behind what this phone has seen elsewhere.
     """
 
     state: str
@@ -48,6 +50,7 @@ class Status:
     damaged: frozenset[str]
     skew: int
     pending: int
+    is_stale: bool = False
 
 
 class Syncing:
@@ -62,12 +65,14 @@ class Syncing:
         now_unix_ms: Callable[[], int],
         jitter: Callable[[], float],
         http_transport: httpx.AsyncBaseTransport | None,
+        traceparent: Traceparent | None = None,
     ) -> None:
         self._store = store
         self._url = url
         self._tokens = Tokens(token)
         self._jitter = jitter
         self._http_transport = http_transport
+        self._traceparent = traceparent
         self._client: httpx.AsyncClient | None = None
         self._progress: list[Callable[[int, int], None]] = []
         self._now_unix_ms = now_unix_ms
@@ -95,6 +100,7 @@ class Syncing:
             damaged=frozenset(self._streaming.damaged | self._rounds.damaged),
             skew=driver.skew,
             pending=self._store.waiting_count(),
+            is_stale=driver.session.is_behind,
         )
 
     def on_progress(self, callback: Callable[[int, int], None]) -> None:
@@ -166,7 +172,9 @@ class Syncing:
         """Sync over a stream until it ends; None when there is no stream to be had."""
         assert self._url is not None
         try:
-            link = await StreamLink.open(self._url, await self._tokens.get())
+            link = await StreamLink.open(
+                self._url, await self._tokens.get(), traceparent=self._traceparent
+            )
         except LinkLost as lost:
             self._message = lost.reason
             return None
@@ -188,7 +196,8 @@ class Syncing:
             return ending
         for _ in range(LINKS_PER_ROUND_MAX):
             try:
-                link = HttpLink(self._http(), self._url, await self._tokens.get())
+                token = await self._tokens.get()
+                link = HttpLink(self._http(), self._url, token, traceparent=self._traceparent)
             except LinkLost as lost:
                 self._message = lost.reason
                 return ending

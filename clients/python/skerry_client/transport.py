@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from skerry_client.link import LinkLost
+from skerry_client.tracing import traced
 from sync_protocol import limits
 from sync_protocol.codec import compress, decode_server, decompress, encode, encoding_of, media_of
 from sync_protocol.faults import FaultKind
@@ -23,6 +24,7 @@ from sync_protocol.messages.push import Push
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from skerry_client.tracing import Traceparent
     from sync_protocol.messages.union import ClientMessage, ServerMessage
 
 COMPRESSED_FROM_BYTES: Final = 1_024
@@ -44,8 +46,16 @@ _BY_STATUS: Final = {
 class HttpLink:
     """Messages over one HTTP client; a push and a pull may be under way at once."""
 
-    def __init__(self, client: httpx.AsyncClient, url: str, token: str) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        url: str,
+        token: str,
+        *,
+        traceparent: Traceparent | None = None,
+    ) -> None:
         self._client = client
+        self._traceparent = traceparent
         self._url = url.rstrip("/")
         self._headers = {
             "Authorization": f"Bearer {token}",
@@ -96,7 +106,7 @@ class HttpLink:
     async def _answer(self, message: ClientMessage, sent: asyncio.Event) -> ServerMessage:
         request = request_of(message)
         body = encode(message)
-        headers = self._headers
+        headers = traced(self._headers, self._traceparent)
         if len(body) >= COMPRESSED_FROM_BYTES:
             body = compress(body, Encoding.ZSTD)
             headers = {**headers, "Content-Encoding": Encoding.ZSTD.value}

@@ -11,6 +11,7 @@ from edge.repositories.control.credentials import SqlCredentials
 from edge.repositories.control.devices import SqlDeviceKeys
 from edge.repositories.control.keys import SqlKeys
 from edge.repositories.control.migrations import migrate
+from edge.repositories.control.nodes import SqlNodes
 from edge.repositories.control.revocations import SqlRevocations
 from edge.repositories.control.sessions import SqlSessions
 from edge.repositories.control.tenants import SqlTenants
@@ -39,6 +40,7 @@ class ControlSqlUnit:
         self.keys = SqlKeys(sql)
         self.revocations = SqlRevocations(sql)
         self.audit = SqlAudit(sql)
+        self.nodes = SqlNodes(sql)
 
 
 class SqlControlDatabase:
@@ -61,7 +63,7 @@ class SqlControlDatabase:
         return await self._engine.write(lambda sql: work(ControlSqlUnit(sql)))
 
     async def version(self) -> int:
-        """Return the count of tenants, keys and revocations ever changed.
+        """Return the count of tenants, keys, revocations and nodes ever changed.
 
         It is in the database, not a property of a connection as PRAGMA data_version is: it means
         the same on every connection, in every process, and in a copy of the file.

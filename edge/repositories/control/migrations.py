@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1
 
-FOLLOWED: Final = ("ct_tenant", "ct_key", "ct_revocation")
+FOLLOWED: Final = ("ct_tenant", "ct_key", "ct_revocation", "ct_node", "ct_primary")
 """What every process knows by heart: `version` counts changes of these tables alone, so that a
 refresh or an audit entry makes nobody read all keys and tenants again."""
 
@@ -82,7 +82,15 @@ CREATE TABLE IF NOT EXISTS ct_audit (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ct_audit__subject ON ct_audit (tenant, subject, id);
 CREATE INDEX IF NOT EXISTS ct_audit__actor ON ct_audit (tenant, actor, id);
-CREATE INDEX IF NOT EXISTS ct_audit__at ON ct_audit (at_ms)
+CREATE INDEX IF NOT EXISTS ct_audit__at ON ct_audit (at_ms);
+CREATE TABLE IF NOT EXISTS ct_node (
+    node TEXT NOT NULL PRIMARY KEY, region TEXT NOT NULL, url TEXT NOT NULL,
+    grpc_url TEXT NOT NULL, state TEXT NOT NULL, joined_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ct_primary (
+    id INTEGER NOT NULL PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL, node TEXT NOT NULL,
+    url TEXT NOT NULL, grpc_url TEXT NOT NULL
+) STRICT
 """
 """Statements end with a semicolon; none holds one inside. The primary key (tenant, id) of ct_audit
 is the order in which a tenant's entries are listed."""

@@ -1,1 +1,1 @@
-"""The vault: password hashes, and flows under way."""
+"""The vault: password hashes, flows under way, tokens that nodes join with."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from edge.repositories.vault.flows import SqlFlows
+from edge.repositories.vault.joins import SqlJoins
 from edge.repositories.vault.migrations import migrate
 from edge.repositories.vault.secrets import SqlSecrets
 
@@ -22,12 +24,13 @@ DATABASE_ID_BYTES: Final = 16
 
 
 class VaultSqlUnit:
-    """Both stores in one transaction (a read-only one fails on writes, in the database)."""
+    """All stores in one transaction (a read-only one fails on writes, in the database)."""
 
     def __init__(self, sql: SqlWriter) -> None:
         self._sql = sql
         self.secrets = SqlSecrets(sql)
         self.flows = SqlFlows(sql)
+        self.joins = SqlJoins(sql)
 
     def erase(self, tenant: str, person: str | None = None) -> None:
         """Drop what is kept of a tenant; with `person`, only the flows of that person."""
@@ -56,6 +59,24 @@ class SqlVaultDatabase:
     async def write(self, work: Callable[[VaultUnit], T]) -> T:
         """Run `work` in the one write transaction."""
         return await self._engine.write(lambda sql: work(VaultSqlUnit(sql)))
+
+    async def dump(self) -> bytes:
+        """Return what is kept for good, for the next primary: secrets, and no flows under way."""
+        rows = await self._engine.read(
+            lambda sql: sql.all("SELECT tenant, credential, secret FROM vt_secret")
+        )
+        return json.dumps(rows).encode()
+
+    async def load(self, content: bytes) -> None:
+        """Replace everything by what `dump` of another vault has returned."""
+        rows = [tuple(str(value) for value in row) for row in json.loads(content)]
+
+        def work(sql: SqlWriter) -> None:
+            for table in ("vt_secret", "vt_flow", "vt_join"):
+                sql.run(f"DELETE FROM {table}")
+            sql.many("INSERT INTO vt_secret (tenant, credential, secret) VALUES (?, ?, ?)", rows)
+
+        await self._engine.write(work)
 
     async def close(self) -> None:
         """Close the engine."""

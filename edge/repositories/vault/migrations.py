@@ -1,4 +1,4 @@
-"""The tables of the vault; the tenant comes first in every primary key."""
+"""The tables of the vault; the tenant comes first in the primary key of what tenants own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ CREATE TABLE IF NOT EXISTS vt_flow (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS vt_flow__subject ON vt_flow (tenant, purpose, subject);
 CREATE INDEX IF NOT EXISTS vt_flow__person ON vt_flow (tenant, person);
-CREATE INDEX IF NOT EXISTS vt_flow__expires ON vt_flow (expires_ms)
+CREATE INDEX IF NOT EXISTS vt_flow__expires ON vt_flow (expires_ms);
+CREATE TABLE IF NOT EXISTS vt_join (
+    hash BLOB NOT NULL PRIMARY KEY, node TEXT NOT NULL, region TEXT NOT NULL, keys TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
 """
 """Statements end with a semicolon; none holds one inside."""
 

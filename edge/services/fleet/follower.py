@@ -126,7 +126,7 @@ class Follower:
             self._reached(tenant, watched)
 
     def _reached(self, tenant: Tenant, watched: _Watched) -> None:
-        tenant.sequence = watched.sequence
+        tenant.sequence, tenant.database_id = watched.sequence, watched.database
         tenant.live.notify()
         for sequence, arrived in watched.waiting:
             if sequence <= watched.sequence and not arrived.done():

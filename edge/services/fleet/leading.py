@@ -4,6 +4,8 @@ Invariants
   L1  a node that hears of a higher epoch than its own commits nothing from then on
   L2  a hand-over loses nothing: writes stand still until the next primary has read everything
   L3  a node that was made primary before it was told to stop has a higher epoch than the old one
+  L4  two primaries of one epoch, each promoted while the other could not be asked, do not stay so:
+      the one whose name comes first goes on in the next epoch, and the other one hears of it
 """
 
 from __future__ import annotations
@@ -99,10 +101,20 @@ class Leading:
             if is_news:
                 await self._step_down(claim)
                 return claim
-            return known
+            return self._untied(claim) or known
         if is_news:
             self._become(Role.EDGE, claim)
         return claim
+
+    def _untied(self, claim: Leadership) -> Leadership | None:
+        """Go on in the next epoch if another primary of this one gives way (L4)."""
+        own = self._parts.own
+        if claim.epoch != self._parts.epoch or not claim.node or own.node > claim.node:
+            return None
+        _log.error("two-primaries", epoch=claim.epoch, other=claim.node)
+        onward = Leadership(claim.epoch + 1, own.node, own.url, own.grpc_url)
+        self._become(Role.PRIMARY, onward)
+        return onward
 
     async def heard_epoch(self, epoch: int) -> None:
         """Take note of an epoch that another node has heard of, without knowing who leads (L1)."""
@@ -214,8 +226,12 @@ class Leading:
                     heard = await self._parts.peers.announce(entry, self.known())
                 except EdgeError:
                     continue
-                if heard.epoch > self._parts.epoch:
+                is_rival = heard.node != self._parts.own.node
+                if heard.epoch > self._parts.epoch or (
+                    heard.epoch == self._parts.epoch and is_rival
+                ):
                     await self.hear(heard)
+                if self._is_leaving:
                     return
                 waiting.discard(entry.node)
             waiting &= {entry.node for entry in self._others()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -12,10 +13,12 @@ from core.fleet import Leadership
 from edge.errors import EdgeError, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from core.fleet import NodeEntry
-    from edge.ports.fleet import NodeAnswer, NodeCalls
+    from edge.services.fleet.calls import SignedCalls
+
+T = TypeVar("T")
 
 STATUS_SECONDS_MAX: Final = 2.0
 """A node that does not answer within this is treated as gone for this question."""
@@ -23,15 +26,6 @@ VAULT_SECONDS_MAX: Final = 30.0
 STATUS_PATH: Final = "/internal/v1/status"
 LEADERSHIP_PATH: Final = "/internal/v1/leadership"
 VAULT_PATH: Final = "/internal/v1/vault"
-_OK: Final = 200
-
-
-class Signer(Protocol):
-    """Signs what one node sends to another."""
-
-    def sign(self, *, audience: str, method: str, target: str, body: bytes) -> str:
-        """Return a token for exactly this request."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +33,8 @@ class PeerStatus:
     """What a node says of itself.
 
     `commits` counts batches by database (`control`, `t-<tenant>`): the same number means the same
-    content. `sequences` are by tenant.
+    content. `sequences` are by tenant; `numbers` are plain figures for operators: `lag_ms`,
+    `sequences_behind`, `outbox`, `outbox_age_s`, `streams`, `breaker` (0 closed, 2 open).
     """
 
     node: str
@@ -47,18 +42,21 @@ class PeerStatus:
     epoch: int
     sequences: Mapping[str, int]
     commits: Mapping[str, int]
+    numbers: Mapping[str, float]
+    version: str
 
 
 class Peers:
     """The other nodes, called one by one."""
 
-    def __init__(self, calls: NodeCalls, signer: Signer) -> None:
+    def __init__(self, calls: SignedCalls) -> None:
         self._calls = calls
-        self._signer = signer
 
     async def status(self, peer: NodeEntry) -> PeerStatus:
         """Ask a node how it is; raises Unavailable."""
-        answer = await self._ask(peer, "GET", STATUS_PATH, b"", STATUS_SECONDS_MAX)
+        answer = await self._calls.ask(
+            peer.url, peer.node, STATUS_PATH, b"", method="GET", deadline_s=STATUS_SECONDS_MAX
+        )
         return _decoded(answer, PeerStatus)
 
     async def statuses(self, peers: Iterable[NodeEntry]) -> dict[str, PeerStatus]:
@@ -77,28 +75,20 @@ class Peers:
     async def announce(self, peer: NodeEntry, claim: Leadership) -> Leadership:
         """Tell a node who leads; returns whom it takes for the primary then."""
         body = msgspec.json.encode(claim)
-        answer = await self._ask(peer, "POST", LEADERSHIP_PATH, body, STATUS_SECONDS_MAX)
+        answer = await self._calls.ask(
+            peer.url, peer.node, LEADERSHIP_PATH, body, deadline_s=STATUS_SECONDS_MAX
+        )
         return _decoded(answer, Leadership)
 
     async def give_vault(self, peer: NodeEntry, content: bytes) -> None:
         """Hand the vault over to the node that leads next."""
-        await self._ask(peer, "POST", VAULT_PATH, content, VAULT_SECONDS_MAX)
-
-    async def _ask(
-        self, peer: NodeEntry, method: str, target: str, body: bytes, deadline_s: float
-    ) -> NodeAnswer:
-        token = self._signer.sign(audience=peer.node, method=method, target=target, body=body)
-        headers = [(b"x-skerry-node", token.encode()), (b"content-type", b"application/json")]
-        answer = await self._calls.request(
-            peer.url, method, target, headers, body, deadline_s=deadline_s
+        await self._calls.ask(
+            peer.url, peer.node, VAULT_PATH, content, deadline_s=VAULT_SECONDS_MAX
         )
-        if answer.status != _OK:
-            raise Unavailable(f"The node {peer.node} refuses: {answer.body[:300]!r}")
-        return answer
 
 
-def _decoded(answer: NodeAnswer, kind: type[Any]) -> Any:  # noqa: ANN401
+def _decoded(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(answer.body, type=kind)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.MsgspecError:
         raise Unavailable("Another node answers nonsense.") from None

@@ -72,6 +72,7 @@ class Identity:
         control, vault = parts.control, parts.vault
         now_ms = parts.now_ms
         self._parts = parts
+        self.control, self.vault, self.mailer = control, vault, parts.mailer
         self.limits = parts.limits
         self.trust = Trust(control, parts.operator_keys, clock=lambda: parts.now_ms() / 1_000)
         self.signing = Signing(

@@ -66,6 +66,28 @@ class Signing:
         await self._trust.refresh()
         await self._load()
 
+    async def load(self) -> bool:
+        """Take up the node's active key without writing, as an edge does; tell whether it is here.
+
+        The trust must have been read before.
+        """
+        kid = self._trust.active_kid(self.node)
+        key = None if kid is None else await asyncio.to_thread(self._private.private_key, kid)
+        self._active = key
+        return key is not None
+
+    async def usable(self) -> SigningKey:
+        """Return the active key, loaded again when another one has become active.
+
+        Raises Unavailable when this node has no such key: it was revoked, or never joined.
+        """
+        kid = self._trust.active_kid(self.node)
+        if self._active is None or self._active.kid != kid:
+            await self.load()
+        if self._active is None:
+            raise Unavailable("This node has no key to sign with: has it joined, was it revoked?")
+        return self._active
+
     def access_token(self, claims: dict[str, object], *, scopes: Iterable[str]) -> str:
         """Return a signed token with the node's name, audience and times added to the claims."""
         key = self._active
@@ -129,6 +151,8 @@ class Signing:
                 raise NotFound("There is no such key.")
             revoked = replace(found, state=moved(found.state, "revoke"), changed_ms=now_ms)
             unit.keys.put(key_record(revoked))
+            if found.node != self.node and found.state is KeyState.ACTIVE:
+                self._promote(unit, found.node, now_ms)
             is_used = False
             own = self._own(unit)
             if not any(key.state is KeyState.ACTIVE for key in own):
@@ -177,6 +201,8 @@ class Signing:
                     unit.keys.put(key_record(revoked))
                 else:
                     usable[key.state] = key
+                    if key.authority != self._authority:  # the node has become the primary
+                        unit.keys.put(key_record(replace(key, authority=self._authority)))
         used: set[str] = set()
         for state in (KeyState.ACTIVE, KeyState.STANDBY):
             if state not in usable:
@@ -202,6 +228,14 @@ class Signing:
         unit.keys.put(key_record(active))
         unit.keys.put(key_record(self._new(fresh, KeyState.STANDBY, now_ms)))
         return active
+
+    @staticmethod
+    def _promote(unit: ControlUnit, node: str, now_ms: int) -> None:
+        """Let another node's standby key sign from now on; that node learns of it by its trust."""
+        for key in map(key_of, unit.keys.all()):
+            if key.node == node and key.state is KeyState.STANDBY:
+                state = moved(key.state, "activate")
+                unit.keys.put(key_record(replace(key, state=state, changed_ms=now_ms)))
 
     def _new(self, key: SigningKey, state: KeyState, now_ms: int) -> NodeKey:
         public = key.private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

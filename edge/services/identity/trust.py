@@ -1,4 +1,5 @@
-"""What every process knows by heart: keys that verify, what was revoked, which tenants are served.
+"""What every process knows by heart: keys that verify, what was revoked, which tenants are served,
+which nodes there are.
 
 Read from the control database at start and whenever it has changed, so that verifying a token and
 checking revocation ask nobody.
@@ -23,12 +24,15 @@ from core.identity.keys import VERIFYING, KeyState
 from core.identity.tenants import TenantEntry, TenantState
 from edge.errors import EdgeError, Forbidden, Unauthenticated, UnknownTenant
 from edge.ports.keys import TrustedKey
+from edge.services.fleet.models import leadership_of, node_of
 from edge.services.identity.models import key_of, tenant_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from core.fleet import Leadership, NodeEntry
     from core.identity.keys import NodeKey
+    from core.ids import TenantId
     from edge.ports.identity_records import RevocationRecord
     from edge.ports.identity_stores import ControlDatabase, ControlUnit
     from edge.services.keys import KeyRing
@@ -50,6 +54,10 @@ class _Known:
     listed: list[NodeKey] = field(default_factory=list["NodeKey"])
     revoked_keys: set[str] = field(default_factory=set[str])
     tenants: dict[str, TenantEntry] = field(default_factory=dict[str, TenantEntry])
+    active: dict[str, str] = field(default_factory=dict[str, str])
+    """The key id that a node signs with."""
+    nodes: dict[str, NodeEntry] = field(default_factory=dict[str, "NodeEntry"])
+    leadership: Leadership | None = None
 
 
 class Trust:
@@ -66,7 +74,7 @@ class Trust:
         self._files = files
         self._clock = clock
         self._known = _Known()
-        self._sessions: dict[tuple[str, str], int] = {}
+        self._sessions: dict[tuple[str, str], tuple[int, int]] = {}
         self._people: dict[tuple[str, str], tuple[int, int]] = {}
         self._last = 0
         self._version: int | None = None
@@ -131,8 +139,39 @@ class Trust:
             raise Forbidden("This tenant is suspended.")
         return entry
 
-    def require_good(self, principal: Principal, key: TrustedKey) -> None:
-        """Raise for what was revoked, suspended, or is not the key's node's to say."""
+    def node(self, name: str) -> NodeEntry | None:
+        """Return a node as last read, removed ones too."""
+        return self._known.nodes.get(name)
+
+    def nodes(self) -> list[NodeEntry]:
+        """Return every node by name, removed ones too."""
+        return list(self._known.nodes.values())
+
+    def served_in(self, region: str) -> list[TenantId]:
+        """Return the tenants that are served in a region: those pinned to it, or to none."""
+        return [
+            entry.tenant
+            for entry in self._known.tenants.values()
+            if entry.state is not TenantState.ERASED
+            and (not region or not entry.regions or region in entry.regions)
+        ]
+
+    def leadership(self) -> Leadership | None:
+        """Return who is the primary, or None before the first."""
+        return self._known.leadership
+
+    def active_kid(self, node: str) -> str | None:
+        """Return the id of the key that a node signs with."""
+        return self._known.active.get(node)
+
+    def require_good(
+        self, principal: Principal, key: TrustedKey, *, at_unix_s: int | None = None
+    ) -> None:
+        """Raise for what was revoked, suspended, or is not the key's node's to say.
+
+        With `at_unix_s` what was revoked after that moment does not count: the request was
+        accepted then.
+        """
         tenant = principal.tenant
         if key.node and principal.is_operator:
             raise Unauthenticated(_NOT_TAKEN)  # only an operator's own key says who operates
@@ -147,11 +186,16 @@ class Trust:
         elif not principal.is_operator:
             raise UnknownTenant("This node does not serve this tenant.")
         if principal.session:
-            if (tenant, principal.session) in self._sessions:
+            ended = self._sessions.get((tenant, principal.session))
+            if ended is not None and (at_unix_s is None or ended[0] <= at_unix_s):
                 raise Unauthenticated(_REVOKED)
         elif self._people:
-            until = self._people.get((tenant, principal.person))
-            if until is not None and principal.issued_unix_s <= until[0]:
+            ended = self._people.get((tenant, principal.person))
+            if (
+                ended is not None
+                and principal.issued_unix_s <= ended[0]
+                and (at_unix_s is None or ended[0] <= at_unix_s)
+            ):
                 raise Unauthenticated(_REVOKED)
 
     def _read(self, unit: ControlUnit) -> tuple[_Known, list[RevocationRecord]]:
@@ -163,8 +207,13 @@ class Trust:
                 known.revoked_keys.add(key.kid)
             else:
                 known.keys[key.kid] = self._trusted(key)
+            if key.state is KeyState.ACTIVE:
+                known.active[key.node] = key.kid
         for tenant in unit.tenants.all():
             known.tenants[tenant.tenant] = tenant_of(tenant)
+        for node in unit.nodes.all():
+            known.nodes[node.node] = node_of(node)
+        known.leadership = leadership_of(unit.nodes.leadership())
         return known, unit.revocations.after(self._last, limit=REVOCATIONS_PER_READ_MAX)
 
     def _trusted(self, key: NodeKey) -> TrustedKey:
@@ -178,7 +227,8 @@ class Trust:
         self._last = max(self._last, revocation.id)
         subject = (revocation.tenant, revocation.subject)
         if revocation.kind == "session":
-            self._sessions[subject] = revocation.until_s
+            first_s = min(revocation.at_s, self._sessions.get(subject, (revocation.at_s, 0))[0])
+            self._sessions[subject] = (first_s, revocation.until_s)
         else:
             before = self._people.get(subject, (0, 0))
             self._people[subject] = (
@@ -191,7 +241,7 @@ class Trust:
     def _forget(self) -> None:
         """Drop what no token can be concerned by any more; dictionaries keep their order."""
         now = self._clock()
-        for subject, until_s in list(self._sessions.items()):
+        for subject, (_, until_s) in list(self._sessions.items()):
             if until_s > now:
                 break
             del self._sessions[subject]

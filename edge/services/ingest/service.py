@@ -9,16 +9,18 @@ import asyncio
 from collections import deque
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from core.ids import PRIMARY
 from core.judge import Judge
 from edge.errors import ConstraintViolated, EdgeError, Overloaded, Unavailable
+from edge.ports.tracing import NO_TRACER
 from edge.services.ingest.collector import paused_collector
 from edge.services.ingest.commit import CommitResult, GroupCommit
 from edge.services.ingest.prepare import Preparer, problem_of
 from edge.services.ingest.prepared import NEXT_COUNTER, PreparedMutation, PreparedPush
 from edge.services.ingest.waves import Scheduler
+from edge.services.standing import STANDALONE
 from sync_protocol.messages.pushed import Pushed
 from sync_protocol.mutations import Malformed
 
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from core.ids import PersonId
     from core.schema.app import App
     from edge.ports.stores import Database, Unit
+    from edge.ports.tracing import Tracer
     from edge.services.ingest.ledger import RowDigests
     from edge.services.ingest.outcomes import Item
     from edge.services.session import DeviceSession
+    from edge.services.standing import Standing
     from sync_protocol.messages.push import Push, WireChange, WireMutation
 
 GROUP_MUTATIONS_MAX: Final = 10_000
@@ -39,6 +43,18 @@ DIGESTS_KEPT_MAX: Final = 50_000
 """Digests of recently written rows, about 14 MB: a second write costs one hash less."""
 QUEUE_MUTATIONS_MAX: Final = 50_000
 """Mutations waiting for the writer; beyond it pushes are told to come back."""
+PUSHES_NAMED_MAX: Final = 32
+"""Other pushes that the trace of a commit names; a commit may serve hundreds."""
+_SAMPLED: Final = frozenset("13579bdf")
+"""Last digits of a traceparent whose trace is kept."""
+
+
+class _Waiting(NamedTuple):
+    """A push in the queue, whom to answer, and the span that waits."""
+
+    push: PreparedPush
+    answer: asyncio.Future[Pushed]
+    traceparent: str | None
 
 
 class Ingest:
@@ -51,15 +67,19 @@ class Ingest:
         *,
         now_ms: Callable[[], int],
         on_commit: Callable[[CommitResult, float], None],
+        standing: Standing = STANDALONE,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._app = app
         self._database = database
         self._now_ms = now_ms
         self._on_commit = on_commit
+        self._standing = standing
+        self._tracer = tracer
         self._judge = Judge(app)
         self._scheduler: Scheduler[Item] = Scheduler(app)
         self.preparer = Preparer(app)
-        self._queue: deque[tuple[PreparedPush, asyncio.Future[Pushed]]] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._queued_mutations = 0
         self._digests: RowDigests = {}
         self._arrived = asyncio.Event()
@@ -84,9 +104,10 @@ class Ingest:
             schema_version=session.schema_version,
             expected=max(known[0], 1) if known else NEXT_COUNTER,
         )
-        return await self._submit(
+        pushed = await self._submit(
             PreparedPush(session.device, session.principal.person, push.clock, prepared)
         )
+        return self._standing.noted(pushed)
 
     async def write(
         self, *, device: int, person: PersonId, changes: Sequence[WireChange]
@@ -129,10 +150,11 @@ class Ingest:
         if self._queued_mutations + size > QUEUE_MUTATIONS_MAX:
             raise Overloaded("Too many writes are waiting.")
         answer: asyncio.Future[Pushed] = asyncio.get_running_loop().create_future()
-        self._queue.append((push, answer))
-        self._queued_mutations += size
-        self._arrived.set()
-        return await answer  # a caller that leaves takes nothing back: the commit goes on
+        with self._tracer.span("ingest wait", mutations=size):
+            self._queue.append(_Waiting(push, answer, self._tracer.traceparent()))
+            self._queued_mutations += size
+            self._arrived.set()
+            return await answer  # a caller that leaves takes nothing back: the commit goes on
 
     async def _work(self) -> None:
         while not (self._is_closed and not self._queue):
@@ -141,30 +163,44 @@ class Ingest:
             while self._queue:
                 await self._commit_group(self._next_group())
 
-    def _next_group(self) -> list[tuple[PreparedPush, asyncio.Future[Pushed]]]:
-        group: list[tuple[PreparedPush, asyncio.Future[Pushed]]] = []
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
         size = 0
         while self._queue and (not group or size < GROUP_MUTATIONS_MAX):
             group.append(self._queue.popleft())
-            size += len(group[-1][0].mutations)
+            size += len(group[-1].push.mutations)
         self._queued_mutations -= size
         return group
 
-    async def _commit_group(self, group: list[tuple[PreparedPush, asyncio.Future[Pushed]]]) -> None:
-        pushes = [push for push, _ in group]
+    async def _commit_group(self, group: list[_Waiting]) -> None:
+        pushes = [waiting.push for waiting in group]
+        named = self._named(group) if self._tracer.is_on else []
+        parent = named[0] if named else None
         started = monotonic()
         try:
-            result = await self._run(pushes)
+            with self._tracer.span("commit", parent=parent, links=named[1:]) as span:
+                result = await self._run(pushes)
+                span.put(mutations=result.mutations, sequence=result.sequence)
         except Exception as error:  # noqa: BLE001  (whatever it is, every caller must hear of it)
-            for _, answer in group:
-                _resolve(answer, error)
+            for waiting in group:
+                _resolve(waiting.answer, error)
             return
         if len(self._digests) + len(result.digests) > DIGESTS_KEPT_MAX:
             self._digests.clear()
         self._digests.update(result.digests)
         self._on_commit(result, monotonic() - started)
-        for (_, answer), outcome in zip(group, result.answers, strict=True):
-            _resolve(answer, outcome)
+        for waiting, outcome in zip(group, result.answers, strict=True):
+            _resolve(waiting.answer, outcome)
+
+    @staticmethod
+    def _named(group: list[_Waiting]) -> list[str]:
+        """Return the spans that wait for a commit: it is a part of the first one's trace.
+
+        As long as one of the traces is kept, only those are named: the commit is kept with them.
+        """
+        named = [waiting.traceparent for waiting in group if waiting.traceparent is not None]
+        kept = [name for name in named if name[-1] in _SAMPLED]
+        return (kept or named)[: PUSHES_NAMED_MAX + 1]
 
     async def _run(self, pushes: list[PreparedPush]) -> CommitResult:
         try:

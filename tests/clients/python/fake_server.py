@@ -4,6 +4,7 @@ It commits a push at once, reads pages in sequence order with a backfill for gai
 verifies nothing about people: everybody is a member of `spaces`.
 """
 
+import copy
 from collections.abc import Callable
 
 import msgspec
@@ -47,6 +48,11 @@ class FakeServer:
         self.rejects: Callable[..., str | None] = lambda _change: None
         """Return a code to reject a change."""
         self.dropped_receipts = False
+        self.replicated: int | None = None
+        """What survives the loss of this server; None: everything, as on a node by itself."""
+        self.provisional = []
+        self.stale = False
+        """Whether this is a node that every phone is ahead of."""
 
     def answer(self, message):
         if isinstance(message, Hello):
@@ -63,7 +69,7 @@ class FakeServer:
         return Welcome(
             protocol=1, device=device, database=self.database, sequence=self.sequence,
             schema_version=self.app.version, fingerprint=hello.fingerprint, clock=hello.clock,
-            resume="replay", merged_through=len(taken),
+            resume="replay", merged_through=len(taken), replicated=self.safe, stale=self.stale,
         )  # fmt: skip
 
     def push(self, push):
@@ -96,7 +102,27 @@ class FakeServer:
             sequence=self.sequence,
             merged=[(r.counter, r.counter, r.sequence) for r in receipts if r.outcome == "merged"],
             receipts=[r for r in receipts if r.outcome != "merged"],
+            replicated=self.safe,
         )
+
+    @property
+    def safe(self):
+        return self.sequence if self.replicated is None else self.replicated
+
+    def judged(self, device):
+        return len(self.taken.get(device, []))
+
+    def copied(self):
+        """Return what a replica has of this server."""
+        names = ("spaces", "lost", "sequence", "rows", "devices", "taken", "horizon")
+        return copy.deepcopy({name: getattr(self, name) for name in names})
+
+    def take_over(self, copied, database):
+        """Go on as another database, from what a replica had."""
+        for name, value in copy.deepcopy(copied).items():
+            setattr(self, name, value)
+        self.database = database
+        self.replicated = None
 
     def merge(self, mutation, n):
         touched = {}
@@ -146,6 +172,9 @@ class FakeServer:
 
     def pull(self, pull):
         cursor = pull.cursor
+        if self.stale and cursor is not None:
+            nothing = Checkpoint(cursor.sequence, {})
+            return Page(cursor=cursor, more=False, checkpoint=nothing, stale=True)
         reset = cursor is not None and cursor.database != self.database
         since = 0 if cursor is None or reset else cursor.sequence
         backfill = None if reset or cursor is None else cursor.backfill
@@ -178,6 +207,7 @@ class FakeServer:
             "merged_through": len(self.taken.get(pull.device, [])),
             "receipts": [] if self.dropped_receipts else receipts,
             "horizon": self.horizon,
+            "replicated": self.safe,
         }
         if rest:
             onward = Cursor(self.database, since, Backfill(until, page[-1][0]))
@@ -187,7 +217,11 @@ class FakeServer:
             return Page(cursor=onward, more=True, **common)
         checkpoint = Checkpoint(self.sequence, {space: self.digest(space) for space in self.spaces})
         return Page(
-            cursor=Cursor(self.database, self.sequence), more=False, checkpoint=checkpoint, **common
+            cursor=Cursor(self.database, self.sequence),
+            more=False,
+            checkpoint=checkpoint,
+            provisional=[m for m in self.provisional if m.counter > self.judged(m.device)],
+            **common,
         )
 
     def repair(self, repair):

@@ -102,12 +102,20 @@ def check(path, app):
         "SELECT device, counter, h, payload, outcome, sequence, settled FROM _mutation_queue"
         " ORDER BY h"
     ).fetchall()
+    foreign = [entry for entry in queue if entry[4] == "provisional"]
+    retained = [entry for entry in queue if entry[4] in ("merged", "superseded") and entry[6]]
+    for device, counter, *_ in retained:
+        assert not connection.execute(
+            "SELECT 1 FROM _pending_change WHERE device = ? AND counter = ?", (device, counter)
+        ).fetchall(), "what is only retained is not pending"
+    queue = [entry for entry in queue if entry[4] != "provisional"]
     own = sorted(entry[1] for entry in queue if entry[0] == 0)
     assert all(1 <= counter <= meta.get("counter", 0) for counter in own)
     assert [entry[2] for entry in queue] == sorted({entry[2] for entry in queue})
     assert all(entry[2] <= meta.get("clock", 0) for entry in queue)
     pending = {}
-    for device, counter, h, payload, outcome, sequence, settled in queue:
+    waiting = [entry for entry in queue if entry not in retained]
+    for device, counter, h, payload, outcome, sequence, settled in [*foreign, *waiting]:
         mutation = msgspec.msgpack.decode(payload, type=WireMutation)
         assert (mutation.counter, mutation.h) == (counter, h)
         for key in {(change.collection, change.id) for change in mutation.changes}:

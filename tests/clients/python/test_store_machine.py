@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 from core.errors import FieldError, Refusal
 from skerry_client import Add, Append, Reopen, Reset, Resolve, RowMissing, Skerry, Use
 from skerry_client.link import LinkLost
+from sync_protocol.messages.provisional import ProvisionalMutation
 from tests.clients.python.fake_server import FakeServer
 from tests.clients.python.links import check, sync
 from tests.clients.python.survey import NORTH, SOUTH, Airfield, Clock, entropy, survey
@@ -57,6 +58,8 @@ class Phones(RuleBasedStateMachine):
         self.opened = 0
         self.phones = [self.open(0), self.open(1)]
         self.accepted = 0
+        self.copied = None
+        self.databases = 0
 
     def path(self, number):
         return self.folder / f"{number}.db"
@@ -134,6 +137,27 @@ class Phones(RuleBasedStateMachine):
             del self.server.lost[space]
             self.server.spaces[space] = self.server.sequence
 
+    @rule()
+    def replicate(self):
+        """From here on nothing is replicated, until a node takes over with what there is now."""
+        self.server.replicated = self.server.sequence
+        self.copied = self.server.copied()
+
+    @rule()
+    def take_over(self):
+        if self.server.replicated is not None:
+            self.databases += 1
+            self.server.take_over(self.copied, f"db-{self.databases}")
+
+    @rule(shown=PHONES, count=st.integers(0, 3))
+    def show(self, shown, count):
+        """An edge has accepted what waits on a phone: the others are shown it."""
+        author = self.phones[shown].store
+        self.server.provisional = [
+            ProvisionalMutation(author.device, entry.counter, entry.h, entry.mutation.changes)
+            for entry in author.waiting()[:count]
+        ]
+
     @invariant()
     def views_are_folds(self):
         for number in (0, 1):
@@ -142,6 +166,7 @@ class Phones(RuleBasedStateMachine):
     def teardown(self):
         """Quiescence: both phones equal the server, and a further round moves nothing."""
         self.server.rejects = lambda _change: None
+        self.server.provisional = []
         for _ in range(2):
             for phone in self.phones:
                 assert sync(phone.store, self.server).why == "live"

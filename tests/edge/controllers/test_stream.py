@@ -23,6 +23,7 @@ from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Page
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional, ProvisionalMutation
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.pushed import Pushed
@@ -253,6 +254,26 @@ async def test_pokes_beyond_the_bound_become_one_that_says_pull():
     assert isinstance(frames[0], Fault)
     assert frames[1:] == [Poke(0, limits.STREAM_QUEUE_FRAMES_MAX + 1, pull=True)]
     assert dropped == [limits.STREAM_QUEUE_FRAMES_MAX]
+
+
+async def test_a_provisional_set_replaces_the_one_that_waits():
+    outbox = Outbox(PokeFrames(), on_dropped=lambda _count: None)
+
+    def holding(counter):
+        return Provisional([ProvisionalMutation(3, counter, counter, [])])
+
+    outbox.put(holding(1))
+    outbox.put(Poke(0, 1))
+    for counter in range(2, 1_000):
+        outbox.put(holding(counter))
+    outbox.put(Fault(fault=FaultKind.OVERLOADED, message="last"))
+    outbox.close()
+    frames = []
+    while (frame := await outbox.take()) is not None:
+        frames.append(decode_server(frame))
+    # Not in the first one's place: the poke before it is of an older state.
+    assert frames[:2] == [Poke(0, 1), holding(999)]
+    assert [type(frame) for frame in frames[2:]] == [Fault]
 
 
 def test_a_poke_is_encoded_once_for_all():

@@ -203,5 +203,14 @@ OF_ALL_TENANTS = {
     ("revocations", "trim"),
     ("audit", "trim"),
     ("flows", "trim"),
+    ("nodes", "all"),
+    ("nodes", "get"),
+    ("nodes", "put"),
+    ("nodes", "leadership"),
+    ("nodes", "lead"),
+    ("joins", "add"),
+    ("joins", "get"),
+    ("joins", "use"),
+    ("joins", "trim"),
 }
 """Methods that concern no single tenant, by their documentation."""

@@ -6,7 +6,9 @@ merged is recorded, so that a pure-Python fold can be compared with the tables.
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +16,7 @@ import msgspec
 from core.clock import saturated
 from core.ids import PersonId, TenantId
 from core.row import RowState, merge_delta
+from edge.ports.tracing import NO_TRACER
 from edge.repositories.database import TenantDatabase, tables_of
 from edge.services.node import Node, Tenant
 from edge.services.session import DeviceSession, Principal
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.schema.app import App
+    from edge.ports.tracing import Tracer
     from sync_protocol.messages.pushed import Pushed, Receipt
     from sync_protocol.messages.welcome import Welcome
 
@@ -121,6 +125,7 @@ class Harness:
         self.app = app
         self.clock = clock
         self.journal: list[Any] = []
+        self.tracer: Tracer = NO_TRACER
         self.database: Any = None
         self.node: Any = None
         self.tenant: Tenant = None  # type: ignore[assignment]
@@ -248,16 +253,21 @@ def make_node(harness: Harness, *, synchronous: Any = "NORMAL") -> Node:
         now_ms=harness.clock,
         on_commit=lambda *_: None,
         existing=files.existing,
-        erase=files.erase,
+        erase=partial(asyncio.to_thread, files.erase),
+        tracer=harness.tracer,
     )
 
 
 @asynccontextmanager
 async def running(
-    folder: Path, app: App | None = None, clock: WallClock | None = None
+    folder: Path,
+    app: App | None = None,
+    clock: WallClock | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> AsyncIterator[Harness]:
     """An open node over a folder."""
     harness = Harness(folder, app or make_app(), clock or WallClock())
+    harness.tracer = tracer
     await harness.open()
     try:
         yield harness

@@ -47,7 +47,9 @@ def no_shouting(_actor, _before, change):
 
 
 def opened(path):
-    return _connect(f"{path.as_uri()}?mode=rwc", is_writer=True, synchronous="FULL")
+    return _connect(
+        f"{path.as_uri()}?mode=rwc", is_writer=True, synchronous="FULL", checkpoint_pages=1_000
+    )
 
 
 def set_up(sql):

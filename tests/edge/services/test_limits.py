@@ -206,3 +206,13 @@ def test_overrides_are_applied_to_the_defaults():
 def test_what_cannot_be_read_is_said(text, words):
     with pytest.raises(DeclarationError, match=words):
         read_rates(text)
+
+
+def test_refusals_are_counted_by_kind():
+    node = Node(
+        {(LOGIN, Dimension.ADDRESS): Rate(2, 60), (LimitKind.PUSH, Dimension.DEVICE): Rate(1, 60)}
+    )
+    assert node.limits.refused == {}
+    node.admitted(5, address="192.0.2.1")
+    node.admitted(2, LimitKind.PUSH, device="d")
+    assert node.limits.refused == {"login": 3, "push": 1}

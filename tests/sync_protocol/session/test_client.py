@@ -12,6 +12,7 @@ from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.pushed import Pushed
@@ -187,6 +188,80 @@ def test_a_server_that_never_catches_up_is_not_asked_in_a_loop():
     assert session.state is ClientState.LIVE
 
 
+STALE = Page(CURSOR, more=False, checkpoint=Checkpoint(10, {}), stale=True)
+
+
+def test_a_node_behind_the_cursor_is_asked_again_after_a_delay():
+    session = pulling()
+    for attempt in (0, 1, 2, 3, 3):
+        assert receive(session, STALE) == [do.Retry("read", None, attempt), do.Reached("waiting")]
+        assert (session.cursor, session.is_behind) == (CURSOR, True)
+        assert sent(session.handle(on.RetryDue("read")), Pull).cursor == CURSOR
+    receive(session, LAST)
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert (session.state, session.is_behind) == (ClientState.LIVE, False)
+
+
+def test_a_node_behind_a_round_s_cursor_leaves_what_was_kept():
+    session = pulling()
+    receive(session, Page(Cursor("db", 11), more=True))
+    effects = receive(session, msgspec.structs.replace(STALE, cursor=Cursor("db", 11)))
+    assert names(effects) == ["Retry"], "a round is not applied half"
+    assert sent(session.handle(on.RetryDue("read")), Pull).cursor == Cursor("db", 11)
+
+
+def test_a_node_that_has_not_got_our_own_write_is_not_asked_in_a_loop():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 20))
+    assert sent(session.handle(on.PushReady(None)), Pull).wait_for == 20
+    receive(session, msgspec.structs.replace(LAST, stale=True))
+    effects = session.handle(on.RoundApplied(LAST.cursor))
+    assert effects == [do.Retry("read", None, 0), do.Reached("waiting")]
+    assert sent(session.handle(on.RetryDue("read")), Pull).wait_for == 20
+    further = Page(Cursor("db", 13), more=False, checkpoint=Checkpoint(13, {}), stale=True)
+    receive(session, further)
+    effects = session.handle(on.RoundApplied(further.cursor))
+    assert effects == [do.Retry("read", None, 1), do.Reached("waiting")], "longer each time"
+    session.handle(on.RetryDue("read"))
+    receive(session, Page(Cursor("db", 20), more=False, checkpoint=Checkpoint(20, {})))
+    session.handle(on.RoundApplied(Cursor("db", 20)))
+    assert session.state is ClientState.LIVE
+
+
+def test_a_stale_welcome_keeps_the_cursor():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    stale = msgspec.structs.replace(WELCOME, resume="current", stale=True, sequence=3)
+    assert names(receive(session, stale)) == ["BecomeDevice", "PreparePush"]
+    assert (session.cursor, session.is_behind) == (CURSOR, True)
+
+
+@pytest.mark.parametrize("make", [pushing, pulling, applying, live, repairing])
+def test_news_are_taken_wherever_the_cursor_stands(make):
+    session = make()
+    state = session.state
+    assert receive(session, Poke(99, 99, replicated=7, provisional=[])) == [
+        do.NoteReplicated(7),
+        do.ApplyProvisional([]),
+    ]
+    assert receive(session, Provisional()) == [do.ApplyProvisional([])]
+    assert (session.state, session.latest < 99) == (state, True)
+
+
+def test_a_poke_of_the_past_still_tells_what_is_replicated():
+    assert receive(live(), Poke(11, 12, replicated=9, provisional=[])) == [do.NoteReplicated(9)]
+
+
+@pytest.mark.parametrize("poke", [Poke(12, 13, merged_through=4), Poke(12, 12, merged_through=4)])
+def test_the_outcome_of_what_was_accepted_is_pulled(poke):
+    session = live()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(None, unconfirmed=4))
+    assert sent(receive(session, poke), Pull).unconfirmed == 4
+    assert session.state is ClientState.PULLING
+
+
 def test_a_mismatch_costs_one_repair_then_a_report():
     session = applying()
     session.handle(on.Mismatched("s", DIGESTS))
@@ -256,6 +331,8 @@ def test_no_effect_can_lose_a_mutation():
         "KeepPage",
         "ApplyRound",
         "ApplyPoke",
+        "ApplyProvisional",
+        "NoteReplicated",
         "ApplyRepair",
         "ResetRead",
         "ReportDamage",

@@ -9,6 +9,7 @@ from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional, ProvisionalMutation
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.pushed import Pushed
@@ -85,6 +86,47 @@ def test_pokes_begin_after_a_checkpoint_and_cover_what_came_while_reading():
     assert effects[:2] == [do.Send(PAGE), do.Send(Poke(12, 14, pull=True))]
     assert session.handle(on.Changed(Poke(13, 14))) == []
     assert session.handle(on.Changed(Poke(14, 15))) == [do.Send(Poke(14, 15))]
+
+
+SET = Provisional([ProvisionalMutation(3, 8, 1, [])])
+
+
+def test_provisional_sets_begin_after_a_checkpoint_and_follow_a_page_they_are_newer_than():
+    session = opened()
+    assert session.handle(on.ProvisionalChanged(SET)) == [], "the first page carries it"
+    session.handle(on.Received(PULL))
+    assert session.handle(on.ProvisionalChanged(SET)) == []
+    assert session.handle(on.Answered("pull", PAGE))[:2] == [do.Send(PAGE), do.Send(SET)]
+    assert session.handle(on.ProvisionalChanged(SET)) == [do.Send(SET)]
+    session.handle(on.Received(PULL))
+    assert session.handle(on.ProvisionalChanged(SET)) == [do.Send(SET)]
+    assert session.handle(on.Answered("pull", PAGE)) == [do.Send(PAGE), do.Send(SET)]
+    session.handle(on.Received(PULL))
+    assert session.handle(on.Answered("pull", PAGE)) == [do.Send(PAGE)]
+
+
+def test_what_is_replicated_is_told_whatever_the_page_has_told_already():
+    session = subscribed()
+    assert session.handle(on.Changed(Poke(11, 11, replicated=9))) == [
+        do.Send(Poke(12, 12, replicated=9))
+    ]
+    assert session.handle(on.Changed(Poke(11, 12, replicated=9))) == []
+    old = Poke(11, 12, replicated=10, provisional=[])
+    assert session.handle(on.Changed(old)) == [do.Send(Poke(12, 12, replicated=10, provisional=[]))]
+    assert session.handle(on.Changed(Poke(99, 99, replicated=11))) == [
+        do.Send(Poke(12, 12, replicated=11))
+    ]
+    assert session.handle(on.Changed(Poke(12, 14))) == [do.Send(Poke(12, 14))], "not told by news"
+
+
+def test_what_became_replicated_while_a_page_was_read_is_told_behind_it():
+    session = opened()
+    session.handle(on.Received(PULL))
+    session.handle(on.Changed(Poke(99, 99, replicated=11)))
+    assert session.handle(on.Answered("pull", PAGE))[:2] == [
+        do.Send(PAGE),
+        do.Send(Poke(12, 12, replicated=11)),
+    ]
 
 
 def test_a_page_with_more_behind_it_does_not_subscribe():

@@ -1,7 +1,7 @@
 """A cloned or restored phone becomes a new installation; nothing it wrote is lost.
 
-Entries with a final receipt stay under the old device number until the confirmed rows hold them.
-All others are numbered again from 1 and will be sent as the new device's.
+Entries with a final receipt stay under the old device number until they may go (Q3). All others are
+numbered again from 1 and will be sent as the new device's.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ _BY_DEVICE = ("_mutation_queue", "_pending_change", "_rejected", "_conflict")
 
 def become_new(
     connection: sqlite3.Connection, app: App, *, meta: Meta, queue: Queue, confirmed: Confirmed,
-    installation: str,
+    installation: str, keeps_settled: bool = False,
 ) -> None:  # fmt: skip
-    """Take a new identity inside the caller's transaction; `confirmed.dirty` is filled."""
+    """Take a new identity inside the caller's transaction; `confirmed.dirty` is filled.
+
+    `keeps_settled`: what the confirmed rows hold stays held, for they are a lost database's; else
+    they hold what another copy of the phone has sent, and this one's own is still to come.
+    """
     old_device = meta.device
     waiting = queue.waiting()
     renumbering = Renumbering(old_device, tuple(entry.counter for entry in waiting))
@@ -52,6 +56,11 @@ def become_new(
         mutation = renumbering.mutation(entry.mutation, kinds)
         assert mutation.counter == counter
         queue.append(mutation, schema_version=entry.schema_version)
+        if keeps_settled and entry.is_settled:
+            connection.execute(
+                "UPDATE _mutation_queue SET settled = 1 WHERE device = 0 AND counter = ?",
+                (counter,),
+            )
     _rewrite_rejected(connection, app, renumbering)
     meta.put("installation", installation)
     meta.put("device", None)

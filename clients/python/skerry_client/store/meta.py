@@ -57,6 +57,23 @@ class Meta:
         """Where the unfinished round goes on; None while no page is staged."""
         return self._cursor("staged_cursor")
 
+    @property
+    def database(self) -> str | None:
+        """The server's database, as it was last named; None before the first welcome."""
+        cursor = self.cursor
+        return self.get("database", None if cursor is None else cursor.database)
+
+    @property
+    def replicated(self) -> int:
+        """Up to which sequence that database's commits outlive its primary."""
+        return self.get("replicated", 0)
+
+    def note_replicated(self, database: str, sequence: int) -> None:
+        """Note what a database has replicated: it never becomes less, but databases change."""
+        known = self.replicated if database == self.database else 0
+        self.put("database", database)
+        self.put("replicated", max(known, sequence))
+
     def put_cursor(self, key: str, cursor: Cursor | None) -> None:
         """Write `cursor` or `staged_cursor`."""
         self.put(key, None if cursor is None else _encode_cursor(cursor))

@@ -3,8 +3,12 @@
 Invariants
   Q1  counters of this installation are contiguous from 1; `device` 0 in a key means "this one"
   Q2  a payload is sent with the same bytes every time
-  Q3  an entry goes only when it has a final receipt and the cursor has reached the receipt's
-      sequence, or when it was refused: then it moves to `_rejected`, where the app finds it
+  Q3  an entry goes only when it has a final receipt whose sequence both the cursor and what is
+      replicated have reached, or when it was refused: then it moves to `_rejected`, where the app
+      finds it. One that the cursor alone has reached is retained: its rows hold it, so it is not
+      pending (no `_pending_change`), not waiting and not folded, and is only there to be sent again
+      to a database that has lost it
+  Q4  entries of other devices (outcome `provisional`) are one set, replaced as a whole, never sent
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from skerry_client.fold import FINAL, REFUSED
+from skerry_client.fold import FINAL, PROVISIONAL, REFUSED
 from skerry_client.store.conflicts import record_conflicts
 from skerry_client.store.tables import quoted
 from skerry_client.store.views import decode_mutation
@@ -23,17 +27,19 @@ from sync_protocol.messages.pushed import Receipt
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from skerry_client.store.confirmed import Confirmed
     from skerry_client.store.views import Views
+    from sync_protocol.messages.provisional import ProvisionalMutation
 
 encode_mutation: Final = msgspec.msgpack.Encoder().encode
 encode_json: Final = msgspec.json.Encoder(order="deterministic").encode
 _RUN: Final = "device = 0 AND counter BETWEEN ? AND ?"
 _OPEN: Final = "outcome IN ('', 'accepted')"
+_FINAL: Final = "outcome IN ('merged', 'superseded')"
 _SELECT: Final = (
-    "SELECT counter, h, schema_version, payload, outcome, sequence FROM _mutation_queue"
+    "SELECT counter, h, schema_version, payload, outcome, sequence, settled FROM _mutation_queue"
 )
 
 
@@ -47,6 +53,7 @@ class Queued:
     payload: bytes
     outcome: str
     sequence: int
+    is_settled: bool = False
 
     @property
     def mutation(self) -> WireMutation:
@@ -72,12 +79,15 @@ class Queue:
         )
         self.note_changes(mutation)
 
-    def note_changes(self, mutation: WireMutation) -> None:
-        """Index the rows that a mutation of this installation concerns."""
+    def note_changes(self, mutation: WireMutation, *, device: int = 0) -> None:
+        """Index the rows that a mutation concerns."""
         self._connection.executemany(
             "INSERT OR IGNORE INTO _pending_change (collection, id, device, counter) "
-            "VALUES (?, ?, 0, ?)",
-            [(change.collection, change.id, mutation.counter) for change in mutation.changes],
+            "VALUES (?, ?, ?, ?)",
+            [
+                (change.collection, change.id, device, mutation.counter)
+                for change in mutation.changes
+            ],
         )
 
     def merged(self, first: int, last: int, sequence: int, *, only_accepted: bool = False) -> None:
@@ -117,20 +127,95 @@ class Queue:
     def settle(self, merged_through: int) -> None:
         """Note that the confirmed rows now hold every mutation up to a counter, receipt or not."""
         where = f"WHERE {_RUN} AND {_OPEN} AND settled = 0"
-        self._dirty("SELECT counter FROM _mutation_queue " + where, (1, merged_through))
+        for (counter,) in self._connection.execute(
+            f"SELECT counter FROM _mutation_queue {where}", (1, merged_through)
+        ).fetchall():
+            self._dirty(0, counter, counter)
         self._connection.execute(
             f"UPDATE _mutation_queue SET settled = 1 {where}", (1, merged_through)
         )
 
-    def prune(self, sequence: int) -> None:
-        """Drop what the confirmed rows hold at `sequence` and has its final receipt (Q3)."""
-        final = self._connection.execute(
-            "SELECT device, counter FROM _mutation_queue "
-            "WHERE outcome IN ('merged', 'superseded') AND sequence <= ?",
-            (sequence,),
-        ).fetchall()
-        for key in final:
+    def prune(self, sequence: int, *, replicated: int) -> None:
+        """Drop what the rows hold at `sequence` and is replicated; retain what is not (Q3)."""
+        for key in self._connection.execute(
+            f"SELECT device, counter FROM _mutation_queue WHERE {_FINAL} AND sequence <= ?",
+            (min(sequence, replicated),),
+        ).fetchall():
             self._drop(*key)
+        for key in self._connection.execute(
+            f"SELECT device, counter FROM _mutation_queue WHERE {_FINAL} AND settled = 0 "
+            "AND sequence <= ?",
+            (sequence,),
+        ).fetchall():
+            self._unlink(*key)
+            self._connection.execute(
+                "UPDATE _mutation_queue SET settled = 1 WHERE device = ? AND counter = ?", key
+            )
+
+    def rows_dropped(self) -> None:
+        """Note that the confirmed rows hold nothing any more: everything here is pending again."""
+        for device, counter, payload in self._connection.execute(
+            "SELECT device, counter, payload FROM _mutation_queue WHERE settled = 1"
+        ).fetchall():
+            self.note_changes(decode_mutation(payload), device=device)
+            self._connection.execute(
+                "UPDATE _mutation_queue SET settled = 0 WHERE device = ? AND counter = ?",
+                (device, counter),
+            )
+            self._dirty(device, counter, counter)
+
+    def revive(self, *, after: int) -> None:
+        """Let mutations above a counter wait again: the database that judged them has lost them.
+
+        What the confirmed rows held they still hold (`settled`), until a round drops them.
+        """
+        for counter, payload in self._connection.execute(
+            f"SELECT counter, payload FROM _mutation_queue WHERE device = 0 AND {_FINAL} "
+            "AND counter > ?",
+            (after,),
+        ).fetchall():
+            self.note_changes(decode_mutation(payload))
+            self._connection.execute(
+                "UPDATE _mutation_queue SET outcome = '', sequence = 0 "
+                "WHERE device = 0 AND counter = ?",
+                (counter,),
+            )
+            self._dirty(0, counter, counter)
+
+    def show_provisional(
+        self,
+        mutations: Iterable[ProvisionalMutation],
+        *,
+        own: int,
+        schema_version: int,
+        collections: Container[str],
+    ) -> None:
+        """Replace the set of other devices' mutations that nobody has judged yet (Q4)."""
+        before = self._connection.execute(
+            "SELECT device, counter FROM _mutation_queue WHERE outcome = 'provisional'"
+        ).fetchall()
+        for key in before:
+            self._drop(*key)
+        for shown in mutations:
+            changes = [change for change in shown.changes if change.collection in collections]
+            if shown.device in {0, own} or not changes:
+                continue
+            mutation = WireMutation(shown.counter, shown.h, changes)
+            added = self._connection.execute(
+                "INSERT OR IGNORE INTO _mutation_queue "
+                "(device, counter, h, schema_version, payload, outcome) VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    shown.device,
+                    shown.counter,
+                    shown.h,
+                    schema_version,
+                    encode_mutation(mutation),
+                    PROVISIONAL,
+                ),
+            )
+            if added.rowcount:
+                self.note_changes(mutation, device=shown.device)
+                self._dirty(shown.device, shown.counter, shown.counter)
 
     def waiting(self) -> list[Queued]:
         """Return entries without a final receipt, by counter."""
@@ -140,18 +225,24 @@ class Queue:
     def batch(self, *, after: int, mutations_max: int, bytes_max: int) -> list[Queued]:
         """Return entries behind a counter, final or not: what the server has not, it is sent.
 
-        All have one schema version; the first is taken whatever its size.
+        All have one schema version, and no counter is left out; the first is taken whatever its
+        size. From the queue's start (`after` 0) retained ones are left out: their receipts are
+        final, and a server that has lost them says so, by its welcome or by naming the counter to
+        go on from.
         """
         batch: list[Queued] = []
         size_bytes = 0
         for row in self._connection.execute(
-            f"{_SELECT} WHERE device = 0 AND counter > ? ORDER BY counter LIMIT ?",
-            (after, mutations_max),
+            f"{_SELECT} WHERE device = 0 AND counter > ? "
+            f"AND (? > 0 OR settled = 0 OR {_OPEN}) ORDER BY counter LIMIT ?",
+            (after, after, mutations_max),
         ):
             entry = Queued(*row)
             size_bytes += len(entry.payload)
             if batch and (
-                size_bytes > bytes_max or entry.schema_version != batch[0].schema_version
+                size_bytes > bytes_max
+                or entry.schema_version != batch[0].schema_version
+                or entry.counter != batch[-1].counter + 1
             ):
                 break
             batch.append(entry)
@@ -205,13 +296,17 @@ class Queue:
         return shown
 
     def _drop(self, device: int, counter: int) -> None:
-        key = (device, counter)
-        for collection, row_id in self._connection.execute(
-            "SELECT collection, id FROM _pending_change WHERE device = ? AND counter = ?", key
-        ).fetchall():
-            self._confirmed.dirty[collection].add(row_id)
-        for table in ("_pending_change", "_mutation_queue"):
-            self._connection.execute(f"DELETE FROM {table} WHERE device = ? AND counter = ?", key)
+        self._unlink(device, counter)
+        self._connection.execute(
+            "DELETE FROM _mutation_queue WHERE device = ? AND counter = ?", (device, counter)
+        )
+
+    def _unlink(self, device: int, counter: int) -> None:
+        """Let a mutation concern no row any more."""
+        self._dirty(device, counter, counter)
+        self._connection.execute(
+            "DELETE FROM _pending_change WHERE device = ? AND counter = ?", (device, counter)
+        )
 
     def _refold_known(self, first: int, last: int, sequence: int) -> None:
         """Mark rows that are confirmed beyond a receipt that has come after them (F2)."""
@@ -226,10 +321,10 @@ class Queue:
             )
             self._confirmed.dirty[collection].update(row_id for (row_id,) in ids)
 
-    def _dirty(self, counters: str, arguments: Iterable[Any]) -> None:
+    def _dirty(self, device: int, first: int, last: int) -> None:
         for collection, row_id in self._connection.execute(
             "SELECT collection, id FROM _pending_change "
-            f"WHERE device = 0 AND counter IN ({counters})",
-            tuple(arguments),
+            "WHERE device = ? AND counter BETWEEN ? AND ?",
+            (device, first, last),
         ).fetchall():
             self._confirmed.dirty[collection].add(row_id)

@@ -70,6 +70,17 @@ class Reader:
         with self._lock, snapshot(self._rows):
             return self._views.select(collection, condition, tuple(arguments), n=self._device())
 
+    def is_provisional(self, collection: str, row_id: str) -> bool:
+        """Tell whether another device's mutation that nobody has judged shows in a row."""
+        with self._lock:
+            found = self._rows.execute(
+                "SELECT 1 FROM _pending_change AS p JOIN _mutation_queue AS q "
+                "ON q.device = p.device AND q.counter = p.counter "
+                "WHERE p.collection = ? AND p.id = ? AND q.outcome = 'provisional' LIMIT 1",
+                (collection, row_id),
+            )
+            return found.fetchone() is not None
+
     def query(self, sql: str, arguments: Sequence[Any] | Mapping[str, Any]) -> list[sqlite3.Row]:
         """Run one SELECT of the app's."""
         with self._lock:

@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Mapping
 
+    from core.schema.app import App
     from skerry_client.store.confirmed import Confirmed
     from skerry_client.store.meta import Meta
     from skerry_client.store.queue import Queue
     from sync_protocol.messages.page import Rows
     from sync_protocol.messages.poke import Poke
+    from sync_protocol.messages.provisional import ProvisionalMutation
     from sync_protocol.messages.repaired import Repaired
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -48,9 +50,11 @@ class Rounds:
     """Applies what the server sends; every method runs in the caller's transaction."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, meta: Meta, confirmed: Confirmed, queue: Queue
-    ) -> None:
+        self, connection: sqlite3.Connection, app: App, *, meta: Meta, confirmed: Confirmed,
+        queue: Queue,
+    ) -> None:  # fmt: skip
         self._connection = connection
+        self._app = app
         self._meta = meta
         self._confirmed = confirmed
         self._queue = queue
@@ -73,7 +77,7 @@ class Rounds:
     def finish(self, page: Page) -> Applied:
         """Apply the staged pages and this last one, and verify the checkpoint's digests."""
         if self._meta.cursor is None and not page.reset:
-            self._confirmed.drop_all()  # A round from zero is a snapshot of everything.
+            self._drop_all()  # A round from zero is a snapshot of everything.
         rows = horizon = merged_through = 0
         if page.reset:
             self.unstage()
@@ -88,8 +92,10 @@ class Rounds:
             merged_through = max(merged_through, staged.merged_through)
         self.unstage()
         sequence = page.cursor.sequence
+        self._meta.note_replicated(page.cursor.database, page.replicated)
         self._queue.settle(merged_through)
-        self._queue.prune(sequence)
+        self._queue.prune(sequence, replicated=self._meta.replicated)
+        self.show_provisional(page.provisional)
         self._meta.put_cursor("cursor", page.cursor)
         self._meta.put("horizon", max(horizon, self._meta.get("horizon", 0)))
         return self._verified(rows, {} if page.checkpoint is None else page.checkpoint.digests)
@@ -101,11 +107,23 @@ class Rounds:
         assert poke.since <= cursor.sequence < poke.sequence
         self.unstage()
         rows = self._apply_spaces(poke.spaces)
+        self._meta.note_replicated(cursor.database, poke.replicated)
         self._queue.settle(poke.merged_through)
-        self._queue.prune(poke.sequence)
+        self._queue.prune(poke.sequence, replicated=self._meta.replicated)
+        if poke.provisional is not None:
+            self.show_provisional(poke.provisional)
         moved = msgspec.structs.replace(cursor, sequence=poke.sequence)
         self._meta.put_cursor("cursor", moved)
         return self._verified(rows, poke.digests)
+
+    def show_provisional(self, mutations: Iterable[ProvisionalMutation]) -> None:
+        """Replace the set of other devices' mutations that nobody has judged yet."""
+        self._queue.show_provisional(
+            mutations,
+            own=self._meta.device,
+            schema_version=self._app.version,
+            collections=self._app.collections,
+        )
 
     def repair(self, repaired: Repaired) -> Applied:
         """Replace the damaged buckets of one space by what the server has in them."""
@@ -149,7 +167,7 @@ class Rounds:
     def _drop(self, page: Page) -> None:
         """Drop what the page says is gone, and learn of spaces that were gained."""
         if page.reset:
-            self._confirmed.drop_all()
+            self._drop_all()
         for space in (*page.lost, *self._spaces_of_another_role(page)):
             self._confirmed.drop_space(space)
         self._connection.executemany(
@@ -157,6 +175,10 @@ class Rounds:
             "ON CONFLICT(space) DO UPDATE SET kind = excluded.kind, role = excluded.role",
             [(gained.space, gained.kind, gained.role) for gained in page.gained],
         )
+
+    def _drop_all(self) -> None:
+        self._confirmed.drop_all()
+        self._queue.rows_dropped()
 
     def _spaces_of_another_role(self, page: Page) -> list[str]:
         """Return spaces that are held and come from zero again: the new role may read less."""

@@ -1,6 +1,6 @@
 """The store: one SQLite file per phone. Everything that changes it is one transaction here.
 
-Invariants: Q1-Q3 (queue), S1-S3 (confirmed rows), F1-F3 (fold), and
+Invariants: Q1-Q4 (queue), S1-S3 (confirmed rows), F1-F3 (fold), and
   T1  a method that raises has changed nothing
   T2  after each transaction, view == fold(confirmed, queue)
   T3  methods may be called from any thread; one lock orders them
@@ -43,8 +43,10 @@ if TYPE_CHECKING:
     from sync_protocol.messages.cursor import Cursor
     from sync_protocol.messages.page import Page
     from sync_protocol.messages.poke import Poke
+    from sync_protocol.messages.provisional import ProvisionalMutation
     from sync_protocol.messages.pushed import Pushed, Receipt
     from sync_protocol.messages.repaired import Repaired
+    from sync_protocol.messages.welcome import Welcome
 
 CACHED_VIEWS_MAX: Final = 1_000
 """Rows whose folded view is kept, so that the thousandth edit of a row costs what the first did."""
@@ -120,11 +122,25 @@ class Store:
         with self.lock:
             return max(self._clock.last, saturated(now_unix_ms))
 
-    def identify(self, device: int) -> None:
-        """Remember the number the server has given this installation."""
+    def greet(self, welcome: Welcome) -> None:
+        """Become the device that the server knows; what its database has lost waits again.
+
+        A database that gives this installation another number and has merged nothing of it has
+        never heard of it: then everything in the queue is numbered from 1, as that device's.
+        """
         with self._write():
-            if self._meta.device != device:
-                self._meta.put("device", device)
+            database, device = self._meta.database, self._meta.device
+            self._meta.note_replicated(welcome.database, welcome.replicated)
+            is_other_database = database not in {None, welcome.database}
+            is_renamed = device not in {0, welcome.device}
+            if is_renamed and is_other_database:
+                self._queue.revive(after=0)
+            elif not is_renamed and not welcome.stale:
+                self._queue.revive(after=welcome.merged_through)
+            if is_renamed and not welcome.merged_through:
+                self._renumber(self._meta.get("installation"), is_settled=is_other_database)
+            if self._meta.device != welcome.device:
+                self._meta.put("device", welcome.device)
                 self._mark_pending()
 
     # --- the app's writes --------------------------------------------------------------------
@@ -175,10 +191,14 @@ class Store:
 
     def record(self, pushed: Pushed) -> None:
         """Note the receipts of a push."""
-        self.record_receipts(pushed.merged, pushed.receipts)
+        self.record_receipts(pushed.merged, pushed.receipts, replicated=pushed.replicated)
 
     def record_receipts(
-        self, merged: Iterable[tuple[int, int, int]], receipts: Iterable[Receipt]
+        self,
+        merged: Iterable[tuple[int, int, int]],
+        receipts: Iterable[Receipt],
+        *,
+        replicated: int = 0,
     ) -> None:
         """Note outcomes: runs (first counter, last counter, sequence), and single receipts."""
         with self._write():
@@ -186,9 +206,17 @@ class Store:
                 self._queue.merged(first, last, sequence)
             for receipt in receipts:
                 self._queue.judge(receipt)
-            cursor = self._meta.cursor
-            if cursor is not None:
-                self._queue.prune(cursor.sequence)
+            self._prune(replicated)
+
+    def note_replicated(self, sequence: int) -> None:
+        """Note up to where commits outlive the primary, and drop what is safe by that."""
+        with self._write():
+            self._prune(sequence)
+
+    def show_provisional(self, mutations: Sequence[ProvisionalMutation]) -> None:
+        """Replace the set of other devices' mutations that nobody has judged yet."""
+        with self._write():
+            self._rounds.show_provisional(mutations)
 
     def stage(self, page: Page) -> int:
         """Keep a page of an unfinished round; return its number of rows."""
@@ -223,6 +251,7 @@ class Store:
         with self._write():
             self._rounds.unstage()
             self._confirmed.drop_all()
+            self._queue.rows_dropped()
             self._meta.put("cursor", None)
 
     def reset_read(self) -> None:
@@ -234,15 +263,7 @@ class Store:
     def become_new(self) -> None:
         """Take a new identity: this file turned out to be a copy of another phone's."""
         with self._write():
-            become_new(
-                self._connection,
-                self.app,
-                meta=self._meta,
-                queue=self._queue,
-                confirmed=self._confirmed,
-                installation=self._entropy(16).hex(),
-            )
-            self._mark_pending()
+            self._renumber(self._entropy(16).hex())
 
     # --- what the sync and the app may ask ----------------------------------------------------
 
@@ -318,11 +339,35 @@ class Store:
         if touched:
             self.on_change(touched)
 
+    def _renumber(self, installation: str, *, is_settled: bool = False) -> None:
+        become_new(
+            self._connection,
+            self.app,
+            meta=self._meta,
+            queue=self._queue,
+            confirmed=self._confirmed,
+            installation=installation,
+            keeps_settled=is_settled,
+        )
+        self._mark_pending()
+
+    def _prune(self, replicated: int = 0) -> None:
+        """Drop or retain what has its receipt (Q3); `replicated` is news of the same database."""
+        cursor, database = self._meta.cursor, self._meta.database
+        if replicated and database is not None:
+            self._meta.note_replicated(database, replicated)
+        if cursor is not None:
+            self._queue.prune(cursor.sequence, replicated=self._meta.replicated)
+
     def _fresh(self) -> None:
         self._confirmed = Confirmed(self._connection, self._tables)
         self._queue = Queue(self._connection, self._confirmed, self._views)
         self._rounds = Rounds(
-            self._connection, meta=self._meta, confirmed=self._confirmed, queue=self._queue
+            self._connection,
+            self.app,
+            meta=self._meta,
+            confirmed=self._confirmed,
+            queue=self._queue,
         )
 
     def _refold(self) -> None:

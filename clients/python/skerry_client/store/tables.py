@@ -6,7 +6,8 @@ A table holds the VIEW in plain columns, for apps to query, beside the CONFIRMED
   _alive              1 when the view is alive (queries of apps usually say `WHERE _alive`)
   _state              the canonical confirmed row exactly as received, NULL when never confirmed
   _hash               its digest, only where a lens changed the row's form on its way here
-  _pending            1 when queued mutations concern the row
+  _pending            1 when mutations that are not confirmed concern the row: the phone's own, or
+                      provisional ones of others
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _PENDING_OF_ROW: Final = """
     SELECT q.device, q.counter, q.h, q.schema_version, q.payload, q.outcome, q.sequence, q.settled
     FROM _pending_change AS p
     JOIN _mutation_queue AS q ON q.device = p.device AND q.counter = p.counter
-    WHERE p.collection = ? AND p.id = ? ORDER BY q.h
+    WHERE p.collection = ? AND p.id = ? ORDER BY q.outcome != 'provisional', q.h, q.device
 """
 
 
@@ -40,6 +40,15 @@ def confirmed_of(row: tuple[Any, ...]) -> RowState:
 
 _decoded = lru_cache(maxsize=64)(decode_mutation)
 """Rows of one mutation are folded one after the other: each would decode all of it again."""
+
+
+def _inserted_into(pending: Iterable[Pending]) -> str:
+    """Return the space that a pending insert names, "" without one."""
+    for mutation in pending:
+        for change in mutation.changes:
+            if change.op == "insert":
+                return change.space
+    return ""
 
 
 class Views:
@@ -110,9 +119,12 @@ class Views:
         fields = self._fields(collection)
         for row_id in ids:
             row = self._row(collection, row_id)
-            if row is None:
-                continue
             pending = self.pending_of(collection, row_id, n=n)
+            if row is None:
+                if not pending:
+                    continue
+                # The row may yet come: it has to be found here then, as one with pending changes.
+                row = (row_id, _inserted_into(pending), 0, 0, None, None, 0)
             if row[4] is None and not pending:
                 statement = f"DELETE FROM {quoted(collection)} WHERE id = ?"
                 self._connection.execute(statement, (row_id,))

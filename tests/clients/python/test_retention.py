@@ -1,0 +1,275 @@
+"""Retention: a phone keeps what it wrote until its commit outlives the primary (Q3)."""
+
+# pyright: reportPrivateUsage=false
+
+import sqlite3
+
+import pytest
+
+from skerry_client import Add, Skerry
+from skerry_client.link import LinkLost
+from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.pull import Pull
+from sync_protocol.messages.push import Push
+from tests.clients.python.links import check
+from tests.clients.python.node_link import Fleet
+from tests.clients.python.survey import (
+    NORTH,
+    SOUTH,
+    Airfield,
+    Note,
+    database,
+    entropy,
+    seen,
+    survey,
+)
+
+
+class World:
+    """A node that can be set back, and phones of people who are in its one space."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.app = survey()
+        self.fleet = Fleet(folder, self.app)
+        self.phones = {}
+
+    def phone(self, name):
+        path = database(self.folder, name)
+        phone = Skerry(
+            path, self.app, now_unix_ms=self.fleet.harness.clock, entropy=entropy(len(self.phones))
+        )
+        self.phones[name] = phone
+        return phone
+
+    async def join(self, *people):
+        for person in people:
+            await self.fleet.harness.tenant.members.set(NORTH, "region", person, "member")
+
+    async def sync(self, phone, **options):
+        (name,) = [name for name, each in self.phones.items() if each is phone]
+        ending = await self.fleet.sync(phone.store, name, **options)
+        check(database(self.folder, name), self.app)
+        return ending
+
+    async def visits(self, row):
+        found = await self.fleet.harness.rows()
+        return Airfield.visits.value(found["airfield", row].fields.get("visits"))
+
+
+@pytest.fixture
+async def world(tmp_path):
+    world = World(tmp_path)
+    await world.fleet.open()
+    await world.join("ann", "bob")
+    yield world
+    for phone in world.phones.values():
+        phone.store.close()
+    await world.fleet.harness.close()
+
+
+def queue_of(world, name="ann"):
+    connection = sqlite3.connect(database(world.folder, name))
+    found = connection.execute(
+        "SELECT counter, outcome, settled FROM _mutation_queue WHERE device = 0 ORDER BY counter"
+    ).fetchall()
+    connection.close()
+    return found
+
+
+def cut(message):
+    if isinstance(message, Push):
+        raise LinkLost("tunnel")
+
+
+async def test_a_node_by_itself_lets_everything_go_at_once(world):
+    ann = world.phone("ann")
+    for number in range(20):
+        ann.insert(Note, space=NORTH, text=str(number))
+        await world.sync(ann)
+    assert queue_of(world) == []
+
+
+async def test_what_is_not_replicated_is_kept_and_shows_nowhere(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    ann.edit(Airfield, row, visits=Add(2))
+    assert (await world.sync(ann)).why == "live"
+    assert queue_of(world) == [(1, "merged", 1), (2, "merged", 1)]
+    assert (ann.pending(), ann.store.waiting_count(), ann.store.unconfirmed()) == ([], 0, 0)
+    assert seen(ann, Airfield, row).visits == 3
+    assert ann.query("SELECT _pending AS p FROM airfield")[0]["p"] == 0
+    pushes = []
+    await world.sync(ann, trouble=lambda message: pushes.append(type(message)))
+    assert Push not in pushes, "what is retained is not sent again and again"
+    ann.edit(Airfield, row, visits=Add(4))
+    await world.sync(ann)
+    assert seen(ann, Airfield, row).visits == await world.visits(row) == 7
+
+
+async def test_it_goes_as_far_as_it_is_replicated(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    safe = ann.store.cursor.sequence
+    ann.edit(Airfield, row, visits=Add(1))
+    await world.sync(ann)
+    ann.store.note_replicated(safe)
+    assert queue_of(world) == [(2, "merged", 1)]
+    ann.store.note_replicated(safe - 1)
+    assert ann.store._meta.replicated == safe, "it never becomes less"
+    world.fleet.standing.safe = safe + 1
+    await world.sync(ann)
+    assert queue_of(world) == []
+
+
+async def test_news_of_a_stream_let_it_go(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    ann.insert(Note, space=NORTH)
+    await world.sync(ann)
+    cursor = ann.store.cursor.sequence
+    ann.store.poke(Poke(cursor, cursor + 1, replicated=cursor - 1))
+    assert len(queue_of(world)) == 1
+    ann.store.poke(Poke(cursor + 1, cursor + 2, replicated=cursor))
+    assert queue_of(world) == []
+
+
+@pytest.mark.parametrize("is_read", [True, False])
+async def test_what_a_lost_primary_had_merged_is_sent_again(world, is_read):
+    """The database goes back behind receipts that a phone holds; nothing is lost or doubled."""
+    ann, bob = world.phone("ann"), world.phone("bob")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    await world.fleet.copy()
+    world.fleet.standing.safe = ann.store.cursor.sequence
+    ann.edit(Airfield, row, visits=Add(2))
+    lost = ann.insert(Note, space=NORTH, text="lost")
+
+    def unread(message):
+        if isinstance(message, Pull) and not is_read:
+            raise LinkLost("tunnel")
+
+    await world.sync(ann, trouble=unread)
+    assert [outcome for _, outcome, _ in queue_of(world)] == ["merged"] * 2
+    ann.edit(Airfield, row, visits=Add(4))
+    await world.fleet.take_over()
+    assert await world.visits(row) == 1
+
+    await world.sync(ann, trouble=cut)
+    assert seen(ann, Airfield, row).visits == 7, "waiting again, and not counted twice"
+    assert len(ann.pending()) == 3
+    await world.sync(ann, trouble=unread)
+    assert seen(ann, Airfield, row).visits == 7
+    assert (await world.sync(ann)).why == "live"
+    assert await world.visits(row) == seen(ann, Airfield, row).visits == 7
+    assert seen(ann, Note, lost).text == "lost"
+    assert (ann.pending(), ann.rejected()) == ([], [])
+    await world.sync(bob)
+    assert bob.digests() == ann.digests()
+    world.fleet.standing.safe = None
+    await world.sync(ann)
+    assert queue_of(world) == []
+
+
+async def test_a_refusal_in_between_costs_what_was_merged_nothing(world):
+    """The refused one is not sent again, so the counters have a gap: the phone renews itself."""
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    await world.fleet.copy()
+    world.fleet.standing.safe = ann.store.cursor.sequence
+    ann.edit(Airfield, row, visits=Add(2))
+    ann.insert(Note, space=SOUTH, text="not hers")
+    ann.edit(Airfield, row, visits=Add(4))
+    await world.sync(ann)
+    assert len(ann.rejected()) == 1
+    await world.fleet.take_over()
+    ann.edit(Airfield, row, visits=Add(8))
+    await world.sync(ann)
+    assert await world.visits(row) == seen(ann, Airfield, row).visits == 15
+    assert (ann.pending(), len(ann.rejected())) == ([], 1)
+
+
+async def test_a_phone_that_the_new_primary_has_never_heard_of(world):
+    """Its number is another one's now; its queue begins again, dots included."""
+    bob = world.phone("bob")
+    base = bob.insert(Airfield, space=NORTH, visits=Add(1), tags={"kept"})
+    await world.sync(bob)
+    await world.fleet.copy()
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    await world.sync(ann)
+    ann.edit(Airfield, base, visits=Add(2), tags={"kept", "mine"})
+    await world.sync(ann)
+    ann.edit(Airfield, base, tags={"kept"})
+    ann.edit(Airfield, base, visits=Add(4))
+    await world.sync(ann)
+    number, installation = ann.store.device, ann.store.installation
+    await world.fleet.take_over()
+    carol = world.phone("carol")
+    await world.join("carol")
+    await world.sync(carol)
+    assert carol.store.device == number, "the number was given again"
+    carol.edit(Airfield, base, tags={"kept", "hers"})
+    await world.sync(carol)
+    await world.sync(ann, trouble=cut)
+    assert seen(ann, Airfield, base).visits == 7, "its rows are still those that hold it"
+    assert (await world.sync(ann)).why == "live"
+    assert ann.store.device not in {0, number}
+    assert ann.store.installation == installation
+    assert await world.visits(base) == 7
+    for phone in (ann, carol, bob):
+        await world.sync(phone)
+        assert seen(phone, Airfield, base).visits == 7
+        assert seen(phone, Airfield, base).tags == {"kept", "hers"}
+        assert phone.pending() == []
+
+
+async def test_another_person_on_the_same_phone_sends_nothing_twice(world):
+    """The number changes, the database does not: what is merged stays merged."""
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    ann.edit(Airfield, row, visits=Add(2))
+    assert (await world.fleet.sync(ann.store, "bob")).why == "live"
+    check(database(world.folder, "ann"), world.app)
+    assert await world.visits(row) == seen(ann, Airfield, row).visits == 3
+    assert ann.pending() == []
+
+
+async def test_rows_that_are_read_anew_hold_what_is_retained(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    ann.store.reset()
+    check(database(world.folder, "ann"), world.app)
+    assert seen(ann, Airfield, row).visits == 1, "folded again while no row holds it"
+    await world.sync(ann)
+    assert seen(ann, Airfield, row).visits == 1
+    assert queue_of(world) == [(1, "merged", 1)]
+    ann.store.reset_read()
+    await world.sync(ann)
+    assert seen(ann, Airfield, row).visits == 1
+
+
+async def test_a_stale_welcome_lets_nothing_wait_again(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    await world.fleet.copy()
+    ann.edit(Airfield, row, visits=Add(2))
+    await world.sync(ann)
+    await world.fleet.take_over()  # A replica that is behind has the primary's own name.
+    await world.fleet.harness.tenant.database.write(
+        lambda unit: unit.meta.set("database", "database-1")
+    )
+    world.fleet.standing._is_replica = True
+    ending = await world.sync(ann)
+    assert ending.why == "lost", "a node behind what the phone has read is not waited for for ever"
+    assert (seen(ann, Airfield, row).visits, ann.pending()) == (3, [])
