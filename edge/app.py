@@ -319,9 +319,9 @@ def build_gate(
     )
     if writer is not None:
         routes = ForwardWrites(routes, writer, tracer=tracer)
-    elif fleet is not None and fleet.edge is not None:
+    elif fleet is not None and fleet.relay is not None:
         routes = ForwardWrites(
-            routes, fleet.link, local=EDGE_PATHS, fallback=FALLBACK_PATHS, tracer=tracer
+            routes, fleet.relay, local=EDGE_PATHS, fallback=FALLBACK_PATHS, tracer=tracer
         )
     if limits is not None:
         metrics.follow_refusals(lambda: limits.refused)

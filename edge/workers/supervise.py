@@ -48,6 +48,8 @@ SQLD_READY_SECONDS_MAX: Final = 30
 """It answers after 50 ms, and later when it repairs its log after a crash."""
 SQLD_STOP_SECONDS_MAX: Final = 10
 """Beyond the 5 s that sqld gives itself."""
+ORPHAN_S: Final = 20
+"""An orphan drains while its sqld is gone: a commit it has under way waits for that in vain."""
 KILL_AFTER_S: Final = 5
 """What the node gets beyond its drain time before it is killed."""
 ROLE_CHANGES_MAX: Final = 10
@@ -191,7 +193,7 @@ class _Supervisor:
     def _wait_for_orphans(self) -> None:
         """Wait for children of a supervisor that was killed: they have been told to end (P1)."""
         data_lock = DataLock(self._settings.data)
-        deadline = time.monotonic() + self._settings.drain_s + KILL_AFTER_S
+        deadline = time.monotonic() + self._settings.drain_s + KILL_AFTER_S + ORPHAN_S
         waits_for = ""
         while not self._is_stopping:
             is_sqld_gone = self._sqld_lock.is_free()

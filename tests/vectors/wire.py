@@ -87,6 +87,47 @@ def line(message: ClientMessage | ServerMessage) -> dict[str, Any]:
     }
 
 
+def fleet_scenes(
+    known: Hello, welcome: Welcome, last: Page, row_digest: bytes
+) -> dict[str, list[ClientMessage | ServerMessage]]:
+    """What is said through an edge, and after a take-over."""
+    return {
+        "stale": [
+            Pull(2, 1, Cursor(DATABASE, 44), wait_for=46),
+            Page(
+                Cursor(DATABASE, 44),
+                more=False,
+                checkpoint=Checkpoint(44, {}),
+                replicated=41,
+                stale=True,
+            ),
+            Pull(2, 1, Cursor(DATABASE, 44), wait_for=46),
+            msgspec.structs.replace(last, cursor=Cursor(DATABASE, 46), replicated=46),
+        ],
+        "retained": [
+            push(mutation(1), mutation(2, "Preikestolen")),
+            Pushed(2, 44, [(1, 2, 44)], replicated=41),
+            msgspec.structs.replace(last, replicated=42),
+            Poke(44, 44, replicated=44),
+        ],
+        "taken over": [
+            known,
+            msgspec.structs.replace(
+                welcome, database="01j0takenover", resume="replay", merged_through=1, replicated=43
+            ),
+            push(mutation(2, "Preikestolen")),
+            Pushed(2, 45, [(2, 2, 45)], replicated=43),
+            Pull(2, 1, Cursor(DATABASE, 43), wait_for=45),
+            msgspec.structs.replace(last, cursor=Cursor("01j0takenover", 45), replicated=43),
+        ],
+        "provisional": [
+            msgspec.structs.replace(last, provisional=[PROVISIONAL]),
+            SERVER_SAMPLES["provisional"],
+            Poke(44, 45, spaces=[space_rows()], digests={"region-1": row_digest}, provisional=[]),
+        ],
+    }
+
+
 def transcripts() -> dict[str, Any]:
     hello = Hello(1, "survey", 1, FINGERPRINT, "01j0installation", H)
     welcome = Welcome(1, 2, DATABASE, 41, 1, FINGERPRINT, H, "reset")
@@ -127,39 +168,7 @@ def transcripts() -> dict[str, Any]:
             Pull(2, 1, Cursor(DATABASE, 45), wait_for=46),
             msgspec.structs.replace(last, cursor=Cursor(DATABASE, 46)),
         ],
-        "stale": [
-            Pull(2, 1, Cursor(DATABASE, 44), wait_for=46),
-            Page(
-                Cursor(DATABASE, 44),
-                more=False,
-                checkpoint=Checkpoint(44, {}),
-                replicated=41,
-                stale=True,
-            ),
-            Pull(2, 1, Cursor(DATABASE, 44), wait_for=46),
-            msgspec.structs.replace(last, cursor=Cursor(DATABASE, 46), replicated=46),
-        ],
-        "retained": [
-            push(mutation(1), mutation(2, "Preikestolen")),
-            Pushed(2, 44, [(1, 2, 44)], replicated=41),
-            msgspec.structs.replace(last, replicated=42),
-            Poke(44, 44, replicated=44),
-        ],
-        "taken over": [
-            known,
-            msgspec.structs.replace(
-                welcome, database="01j0takenover", resume="replay", merged_through=1, replicated=43
-            ),
-            push(mutation(2, "Preikestolen")),
-            Pushed(2, 45, [(2, 2, 45)], replicated=43),
-            Pull(2, 1, Cursor(DATABASE, 43), wait_for=45),
-            msgspec.structs.replace(last, cursor=Cursor("01j0takenover", 45), replicated=43),
-        ],
-        "provisional": [
-            msgspec.structs.replace(last, provisional=[PROVISIONAL]),
-            SERVER_SAMPLES["provisional"],
-            Poke(44, 45, spaces=[space_rows()], digests={"region-1": row_digest}, provisional=[]),
-        ],
+        **fleet_scenes(known, welcome, last, row_digest),
         "repair": [CLIENT_SAMPLES["repair"], SERVER_SAMPLES["repaired"]],
         "clone": [
             known,

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from edge.errors import Unavailable, UnknownDevice
 from edge.ports.tracing import NO_TRACER
 from edge.services.fleet.acceptance import Acceptance
 from edge.services.fleet.models import principal_to_json
+from edge.services.upstream import Upstream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from edge.ports.tracing import Tracer
     from edge.services.node import Node, Tenant
     from edge.services.session import Principal
-    from edge.services.upstream import Upstream
     from sync_protocol.messages.hello import Hello
     from sync_protocol.messages.push import Push
     from sync_protocol.messages.pushed import Pushed
@@ -49,13 +49,23 @@ class RelayCounts:
     """Devices that were greeted without the primary."""
 
 
+class Primary(Upstream, Protocol):
+    """The way to the primary, for devices' messages and for phones' other requests."""
+
+    async def request(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Forward a phone's request; return status, headers and body, or raise Unavailable."""
+        ...
+
+
 class Relay:
     """The Upstream of an edge. `on_accepted(tenant)` is told when its outbox has grown."""
 
     def __init__(
         self,
         node: Node,
-        primary: Upstream,
+        primary: Primary,
         outbox: DurableOutbox,
         *,
         now_ms: Callable[[], int],
@@ -76,6 +86,12 @@ class Relay:
     def accepted(self) -> int:
         """How many mutations were accepted since the start."""
         return self._acceptance.accepted
+
+    async def request(
+        self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Forward a phone's request, but do not wait for a primary that has gone silent."""
+        return await self._unless_away(self._primary.request(method, target, headers, body))
 
     async def hello(self, principal: Principal, token: str, hello: Hello) -> Welcome:
         """Introduce a device at the primary; without it, here, if the replica knows the device.
