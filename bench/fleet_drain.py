@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from bench.figure import Figure
 from bench.fleet_process import away, open_to_read, phones_of, served_fleet
 from bench.load import Load, run_load
 from bench.node_process import data_folder, database_of
-from bench.phones import edits_in_turn, outcomes, push_requests
+from bench.phones import edits_in_turn, outcomes_of, push_requests
+from sync_protocol.codec import decode_server
+from sync_protocol.messages.pushed import Pushed
 
 if TYPE_CHECKING:
     from bench.fleet_process import FleetNode, ServedFleet
@@ -24,6 +27,8 @@ PEOPLE = 20
 ROWS = 10_000
 """Each phone has its own share of them: away from the network, people change different rows."""
 CONNECTIONS = 20
+DIRECT_CONNECTIONS = 8
+"""As many as a drain has under way: a primary refuses pushes when too much waits for commits."""
 JUDGED = "SELECT sum(counter) FROM sk_device"
 LOOK_S = 0.005
 AWAY_SECONDS_MAX = 20.0
@@ -45,12 +50,12 @@ def _measured(name: str, sizes: tuple[int, int], *, required: float | None) -> l
         fleet.wait_until_level()
         there, later = phones[: len(phones) // 2], phones[len(phones) // 2 :]
         count = len(later) * per_phone
-        direct = _pushed(fleet.primary, there, per_phone, "merged")
+        direct = _pushed(fleet.primary, there, per_phone, "merged", connections=DIRECT_CONNECTIONS)
         fleet.wait_until_level()
         before = _judged(fleet)
         with away(fleet.primary):
             _wait_until_noticed(edge)
-            accepted = _pushed(edge, later, per_phone, "accepted")
+            accepted = _pushed(edge, later, per_phone, "accepted", connections=CONNECTIONS)
             back = time.monotonic()
         progress, empty = _drained(fleet, before, count)
         if edge.metric("mutations_refused_total"):
@@ -67,7 +72,9 @@ def _measured(name: str, sizes: tuple[int, int], *, required: float | None) -> l
     ]
 
 
-def _pushed(node: FleetNode, phones: list[Device], per_phone: int, outcome: str) -> float:
+def _pushed(
+    node: FleetNode, phones: list[Device], per_phone: int, outcome: str, *, connections: int
+) -> float:
     """Let each phone push once; return mutations per second, all of which had this outcome."""
     count = len(phones) * per_phone
     _, mutations = edits_in_turn(phones, count, are_rows_shared=False)
@@ -75,9 +82,14 @@ def _pushed(node: FleetNode, phones: list[Device], per_phone: int, outcome: str)
         push_requests(phone, own, per_push=per_phone)[0]
         for phone, own in zip(phones, mutations, strict=True)
     ]
-    lanes = [requests[number::CONNECTIONS] for number in range(CONNECTIONS)]
+    lanes = [requests[number::connections] for number in range(connections)]
     loaded = run_load(Load(node.port, lanes, keeps_bodies=True))
-    counted = outcomes(loaded.bodies)
+    # How long a push has waited for its turn is no matter here, so clocks are not looked at.
+    counted: Counter[str] = Counter()
+    for answer in loaded.bodies:
+        pushed = decode_server(answer)
+        assert isinstance(pushed, Pushed), "push is answered with pushed"
+        counted += outcomes_of(pushed)
     if counted[outcome] != count:
         raise RuntimeError(f"of {count} mutations: {dict(counted)}")
     return count / loaded.seconds

@@ -13,15 +13,20 @@ from edge.fleet_clock import now_ms
 from edge.identity_wiring import CONTROL_FILE, VAULT_FILE, IdentityEngines
 from edge.ports.tracing import NO_TRACER
 from edge.repositories.database import TenantDatabase, tables_of
+from edge.repositories.outbox import SqlOutbox
+from edge.services.fleet.drain import Drain
+from edge.services.fleet.own_outbox import OwnJudge
 from edge.services.fleet.reports import Reports
 from edge.services.fleet.standings import PrimaryStanding
 from edge.services.node import Node
 from edge.storage.fleet_files import CONTROL, LibsqlFiles, drop_copy, namespace_of
+from edge.storage.grouped import GroupedEngine
 from edge.storage.high_water import HighWaterFiles
 from edge.storage.sqlite import SqliteEngine
 from edge.storage.tenants import SUFFIX, TenantFiles
 
 if TYPE_CHECKING:
+    from contextlib import AsyncExitStack
     from pathlib import Path
 
     from core.ids import TenantId
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
     from edge.services.ingest.commit import CommitResult
     from edge.settings import Settings
 
+OUTBOX_FILE: Final = "outbox.db"
 TENANTS_FOLDER: Final = "tenants"
 MARKS_FOLDER: Final = "high-water"
 DATABASE_ID_BYTES: Final = 8
@@ -83,6 +89,30 @@ class PrimaryDatabases:
             SqliteEngine(settings.data / VAULT_FILE),
         )
 
+    async def drain_own(self, stack: AsyncExitStack) -> None:
+        """Judge what this node accepted while it was an edge, for as long as `stack` lasts."""
+        settings, trust = self._settings, self.trust
+        if trust is None or not (settings.data / OUTBOX_FILE).exists():
+            return
+        file = SqliteEngine(settings.data / OUTBOX_FILE)
+        outbox = SqlOutbox(
+            GroupedEngine(file),
+            mutations_max=settings.outbox_mutations_max,
+            bytes_max=settings.outbox_bytes_max,
+        )
+        stack.push_async_callback(outbox.close)
+        await file.open()
+        await outbox.open()
+        drain = Drain(
+            outbox,
+            OwnJudge(self.node, trust, own=settings.node, now_ms=now_ms),
+            now_ms=now_ms,
+            on_settled=lambda _tenant: None,
+            on_refused=lambda _tenant, _device: None,
+        )
+        drain.start()
+        stack.push_async_callback(drain.close)
+
     async def _open(self, tenant: TenantId) -> TenantDatabase:
         engine = self.files.engine(namespace_of(tenant), self._copy(tenant))
         await engine.open()
@@ -112,11 +142,16 @@ class PrimaryDatabases:
     def _committed(self, _tenant: TenantId, result: CommitResult, seconds: float) -> None:
         self._metrics.committed(result.mutations, seconds)
 
-    def _others(self) -> list[str]:
+    def _others(self, tenant: str) -> list[str]:
+        """Return the other nodes, or those that serve a tenant."""
         if self.trust is None:
             return []
+        found = self.trust.tenant(tenant)
+        regions = () if found is None else found.regions
         return [
             entry.node
             for entry in self.trust.nodes()
-            if entry.node != self._settings.node and entry.state is NodeState.JOINED
+            if entry.node != self._settings.node
+            and entry.state is NodeState.JOINED
+            and (not regions or not entry.region or entry.region in regions)
         ]

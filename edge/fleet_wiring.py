@@ -36,6 +36,7 @@ from edge.services.fleet.relay import Relay
 from edge.services.fleet.reporter import Reporter
 from edge.storage.fleet_files import ReplicaFiles, SqldProbe
 from edge.storage.sqlite import SqliteEngine
+from edge.workers.replica_watch import ReplicaWatch
 from edge.workers.role_file import NodeRole, RoleFile
 from edge.workers.serve_internal import serve_internal
 
@@ -215,8 +216,15 @@ class Fleet:
                 stack.push_async_callback(self.drain.close)
                 self._reporter.start()
                 stack.push_async_callback(self._reporter.close)
+                watch = ReplicaWatch(
+                    self.edge.lag, self.settings.data, positions=self.edge.follower.sequences
+                )
+                watch.start()
+                stack.push_async_callback(watch.close)
             else:
                 await stack.enter_async_context(backing_up(self.settings, os.environ))
+                assert self.primary is not None
+                await self.primary.drain_own(stack)
                 self.leading.announce()
             yield
 

@@ -8,10 +8,12 @@ out.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import secrets
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,7 +69,7 @@ def configure_logs(level: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(_Stderr()),
         cache_logger_on_first_use=True,
     )
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -243,6 +245,28 @@ class _MailsCollector(Collector):
         for outcome in ("sent", "failed", "dropped"):
             family.add_metric([outcome], getattr(reading, outcome))
         yield family
+
+
+class _Stderr(io.StringIO):
+    """Standard error; a log that cannot be written must not end what it tells of.
+
+    When the log lies on a disk that is full, writing a line raises.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stream = sys.stderr
+
+    def write(self, text: str, /) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush if that is possible."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class Metrics:

@@ -241,6 +241,8 @@ class _Stream:
                     await self._socket.send(event)
             except TimeoutError:
                 return  # W2; a close frame would only wait behind what is not read
+            # The next one may come in hours: until then this one would be kept, a page of 1 MiB.
+            del frame, event
         close: Any = {"type": "websocket.close", "code": self._close_code, "reason": ""}
         await self._socket.send(close)
 

@@ -56,7 +56,7 @@ class ServerSession:
         a mistake of the shell's own.
         """
         before = self.state
-        self.effects.clear()
+        self.effects = []
         if isinstance(event, on.Received):
             try:
                 self.state = step(SERVER_TABLE, self, self.state, event.message)
@@ -66,7 +66,9 @@ class ServerSession:
             self.state = step(SERVER_TABLE, self, self.state, event)
         if self.state is not before:
             self.effects.append(do.Reached(self.state.value))
-        return list(self.effects)
+        # A page is 1 MiB and a stream lives for hours: what was asked for is not kept with it.
+        effects, self.effects = self.effects, []
+        return effects
 
     def serve(self, request: Request, message: Hello | Push | Pull | Repair) -> None:
         """Hand a request to the service."""

@@ -21,8 +21,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from edge.settings import parse_duration_s
-from tests.conformance.sqld_process import SQLD, free_address
+from edge.settings import Settings, parse_duration_s
+from edge.workers.sqld_binary import find_sqld
+from tests.conformance.sqld_process import free_address
 
 ROOT = Path(__file__).resolve().parents[2]
 FLY = tomllib.loads((ROOT / "fly.toml").read_text("utf-8"))
@@ -67,7 +68,7 @@ class Started:
             "SKERRY_HOST": "127.0.0.1",
             "SKERRY_PORT": port_of(self.public),
             "SKERRY_DATA": str(data),
-            "SKERRY_SQLD": str(SQLD) if SQLD.exists() else "",
+            "SKERRY_SQLD": str(find_sqld(Settings(), os.environ)),
             "SKERRY_INTERNAL_HOST": "127.0.0.1",
             "SKERRY_INTERNAL_PORT": port_of(self.internal),
             "SKERRY_URL": f"http://{self.internal}",
@@ -245,7 +246,8 @@ def run_entry_point(script, **environment):
     """Run a shell script by way of the entry point; return (pid of the entry point, its output)."""
     command = at_home([*exec_form("ENTRYPOINT"), "sh", "-c", script])
     process = subprocess.Popen(
-        command, env={"PATH": os.environ["PATH"], **environment}, text=True, cwd="/",
+        [str(word) for word in command],
+        env={"PATH": os.environ["PATH"], **environment}, text=True, cwd="/",
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     output, _ = process.communicate(timeout=30)

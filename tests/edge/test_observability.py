@@ -194,3 +194,19 @@ def test_refusals_and_mails_are_shown():
     assert shown["limit_refusals_total", "push"] == 1
     assert shown["mails_waiting",] == 2
     assert [shown["mails_total", name] for name in ("sent", "failed", "dropped")] == [40, 1, 0]
+
+
+class FullDisk(io.StringIO):
+    def write(self, text, /):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_log_that_cannot_be_written_ends_nothing(monkeypatch):
+    before = logging.getLogger().handlers[:]
+    monkeypatch.setattr("sys.stderr", FullDisk())
+    configure_logs("info")
+    try:
+        structlog.stdlib.get_logger("t").error("told to nobody")
+    finally:
+        structlog.reset_defaults()
+        logging.getLogger().handlers[:] = before

@@ -158,7 +158,12 @@ class Drain:
 
     async def _work(self) -> None:
         while True:
-            key = await self._next()
+            try:
+                key = await self._next()
+            except Exception as error:  # noqa: BLE001  (the disk, for one: later it may do again)
+                _log.error("drain-postponed", exc_info=error)
+                await asyncio.sleep(IDLE_S)
+                continue
             self._busy.add(key)
             try:
                 await self._relay(key)

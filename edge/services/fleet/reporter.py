@@ -108,8 +108,15 @@ class Reporter:
         while True:
             try:
                 await self.report_once()
-            except EdgeError:
-                pass  # the breaker and the metrics tell of it; the next report is due soon
+            except EdgeError as error:
+                # The breaker and the metrics tell of it too; the next report is due soon.
+                _log.debug("not-reported", reason=error.message)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                # Somebody else's call was given up inside a report: that ends no reporter.
+                _log.warning("report-given-up")
             except Exception:  # noqa: BLE001  (reports go on, whatever one of them meets)
                 _log.exception("report-failed")
             await asyncio.sleep(REPORT_EVERY_MS / 1_000)

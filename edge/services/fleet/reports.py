@@ -2,7 +2,7 @@
 
 Invariants
   R1  `replicated` never goes back for one database, and never beyond what every node that is up has
-  R2  without other nodes there is nobody to wait for: whatever is committed counts as replicated
+  R2  where no other node serves a tenant there is nobody to wait for: what is committed counts
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class NodeReport:
 class Reports:
     """Newest reports by node; those of nodes that were removed no longer count."""
 
-    def __init__(self, *, others: Callable[[], list[str]], now_ms: Callable[[], int]) -> None:
+    def __init__(self, *, others: Callable[[str], list[str]], now_ms: Callable[[], int]) -> None:
+        """`others(tenant)` names the other nodes that serve a tenant; "" stands for any."""
         self._others = others
         self._now_ms = now_ms
         self._by_node: dict[str, NodeReport] = {}
@@ -47,7 +48,7 @@ class Reports:
 
     def replicated(self, tenant: str, *, database: str, sequence: int) -> int:
         """Return up to which sequence a tenant's commits outlive this node."""
-        others = self._others()
+        others = self._others(tenant)
         if not others:
             return sequence  # R2
         before, known = self._known.get(tenant, (database, 0))
@@ -68,5 +69,5 @@ class Reports:
 
     def newest(self) -> dict[str, NodeReport]:
         """Return the newest report of every node that belongs to the fleet."""
-        others = set(self._others())
+        others = set(self._others(""))
         return {node: report for node, report in self._by_node.items() if node in others}

@@ -103,7 +103,8 @@ def check(path, app):
         " ORDER BY h"
     ).fetchall()
     foreign = [entry for entry in queue if entry[4] == "provisional"]
-    retained = [entry for entry in queue if entry[4] in ("merged", "superseded") and entry[6]]
+    final = ("merged", "superseded", "rejected", "quarantined")
+    retained = [entry for entry in queue if entry[4] in final and entry[6]]
     for device, counter, *_ in retained:
         assert not connection.execute(
             "SELECT 1 FROM _pending_change WHERE device = ? AND counter = ?", (device, counter)

@@ -175,7 +175,7 @@ async def test_what_a_lost_primary_had_merged_is_sent_again(world, is_read):
 
 
 async def test_a_refusal_in_between_costs_what_was_merged_nothing(world):
-    """The refused one is not sent again, so the counters have a gap: the phone renews itself."""
+    """The refused one keeps its place: it is sent again, judged again, and leaves no gap."""
     ann = world.phone("ann")
     row = ann.insert(Airfield, space=NORTH, visits=Add(1))
     await world.sync(ann)

@@ -286,8 +286,6 @@ async def test_a_push_accepted_by_a_clock_that_was_ahead_is_taken(call, edge, wo
     assert (await push(call, edge, principal=ada(), accepted_ms=ahead_ms)).status_code == 401
 
 
-
-
 async def test_the_fleets_services_are_asked(call, edge, world):
     body = msgspec.msgpack.encode(
         {

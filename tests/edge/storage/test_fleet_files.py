@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -99,7 +100,7 @@ class FakeServer:
 async def test_a_batch_is_a_span_of_the_unit_that_it_commits(tmp_path):
     collector = Collector()
     tracer = build_tracer(collector.url, node="fra-1", role="primary", region="fra", version="1")
-    server = FakeServer()
+    server: Any = FakeServer()
     engine = LibsqlEngine(
         tmp_path / "copy.db", server, server, server_file=tmp_path / "none", epoch=lambda: 1,
         tracer=tracer,

@@ -4,10 +4,10 @@ Invariants
   Q1  counters of this installation are contiguous from 1; `device` 0 in a key means "this one"
   Q2  a payload is sent with the same bytes every time
   Q3  an entry goes only when it has a final receipt whose sequence both the cursor and what is
-      replicated have reached, or when it was refused: then it moves to `_rejected`, where the app
-      finds it. One that the cursor alone has reached is retained: its rows hold it, so it is not
-      pending (no `_pending_change`), not waiting and not folded, and is only there to be sent again
-      to a database that has lost it
+      replicated have reached. One that the cursor alone has reached is retained: its rows hold it,
+      so it is not pending (no `_pending_change`), not waiting and not folded, and is only there to
+      be sent again to a database that has lost it. So is one that was refused: the app finds it in
+      `_rejected`, and its place keeps the counters whole for a node that has not heard of it
   Q4  entries of other devices (outcome `provisional`) are one set, replaced as a whole, never sent
 """
 
@@ -37,7 +37,8 @@ encode_mutation: Final = msgspec.msgpack.Encoder().encode
 encode_json: Final = msgspec.json.Encoder(order="deterministic").encode
 _RUN: Final = "device = 0 AND counter BETWEEN ? AND ?"
 _OPEN: Final = "outcome IN ('', 'accepted')"
-_FINAL: Final = "outcome IN ('merged', 'superseded')"
+_FINAL: Final = "outcome IN ('merged', 'superseded', 'rejected', 'quarantined')"
+_REFUSED: Final = "outcome IN ('rejected', 'quarantined')"
 _SELECT: Final = (
     "SELECT counter, h, schema_version, payload, outcome, sequence, settled FROM _mutation_queue"
 )
@@ -155,7 +156,8 @@ class Queue:
     def rows_dropped(self) -> None:
         """Note that the confirmed rows hold nothing any more: everything here is pending again."""
         for device, counter, payload in self._connection.execute(
-            "SELECT device, counter, payload FROM _mutation_queue WHERE settled = 1"
+            "SELECT device, counter, payload FROM _mutation_queue "
+            f"WHERE settled = 1 AND NOT {_REFUSED}"
         ).fetchall():
             self.note_changes(decode_mutation(payload), device=device)
             self._connection.execute(
@@ -175,6 +177,15 @@ class Queue:
             (after,),
         ).fetchall():
             self.note_changes(decode_mutation(payload))
+            # One that was refused is judged again: it shows, and is no longer told as refused.
+            self._connection.execute(
+                "UPDATE _mutation_queue SET settled = 0 "
+                f"WHERE device = 0 AND counter = ? AND {_REFUSED}",
+                (counter,),
+            )
+            self._connection.execute(
+                "DELETE FROM _rejected WHERE device = 0 AND counter = ?", (counter,)
+            )
             self._connection.execute(
                 "UPDATE _mutation_queue SET outcome = '', sequence = 0 "
                 "WHERE device = 0 AND counter = ?",
@@ -278,7 +289,13 @@ class Queue:
                 msgspec.msgpack.encode(self._confirmed_values(payload)),
             ),
         )
-        self._drop(0, receipt.counter)
+        # Its place is kept: a node that has not heard of it takes nothing behind a missing counter.
+        self._unlink(0, receipt.counter)
+        self._connection.execute(
+            "UPDATE _mutation_queue SET outcome = ?, sequence = ?, settled = 1 "
+            "WHERE device = 0 AND counter = ?",
+            (receipt.outcome, receipt.sequence, receipt.counter),
+        )
 
     def _confirmed_values(self, payload: bytes) -> list[dict[str, Any]]:
         """Return, per change, the confirmed values of the fields it wanted to write."""

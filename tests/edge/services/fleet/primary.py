@@ -43,6 +43,10 @@ class FakePrimary:
         await self._answering()
         return await self._judged(principal, push)
 
+    async def request(self, method, target, headers, body):
+        await self._answering()
+        return 200, {}, b""
+
     async def relay(self, entries):
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
