@@ -6,11 +6,12 @@ until the new one is whole nothing is served from it.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from edge.errors import Unavailable
 from edge.storage.sqlite import SqliteEngine, UnitConnection, in_snapshot, translated
@@ -23,13 +24,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+INODE_AGE_S: Final = 0.01
+"""A file that was replaced is noticed after at most this long: one look per read costs too much."""
+
 
 class ReplicaEngine(SqliteEngine):
     """A replica's file behind the SqlEngine port; every write raises Unavailable."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, is_writer=False)
+        self._file = str(path)
         self._inode = 0
+        self._looked_at = 0.0
         self._inodes: dict[UnitConnection, int] = {}
 
     async def read(self, work: Callable[[SqlReader], T]) -> T:
@@ -67,10 +73,15 @@ class ReplicaEngine(SqliteEngine):
         return (data.st_ino, log.st_mtime_ns, log.st_size, age_ns.bit_length())
 
     async def _retire_old(self) -> None:
-        """Close idle readers of a file that has been replaced."""
+        """Close idle readers of a file that has been replaced; looks every INODE_AGE_S."""
+        now = time.monotonic()
+        if now - self._looked_at < INODE_AGE_S:
+            return
+        self._looked_at = now
         try:
-            self._inode = self._path.stat().st_ino
+            self._inode = os.stat(self._file).st_ino  # noqa: PTH116  (a third of Path.stat's time)
         except OSError:
+            self._looked_at = 0.0
             raise Unavailable("The replica has not been copied yet.") from None
         while self._idle_readers and self._inodes[self._idle_readers[-1]] != self._inode:
             reader = self._idle_readers.pop()

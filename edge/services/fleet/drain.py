@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 
     Key = tuple[str, int]
 
-DEVICES_AT_ONCE: Final = 8
-"""Batches under way: they share the primary's commits, and leave it room for its own phones."""
-BATCH_MUTATIONS_MAX: Final = 5_000
-"""As many as a push may hold."""
-BATCH_BYTES_MAX: Final = 3 * 1024 * 1024
-"""Below the bound of a message, with room for what surrounds the mutations."""
+DEVICES_AT_ONCE: Final = 32
+"""Batches under way: they share the primary's commits, small ones too."""
+BATCH_MUTATIONS_MAX: Final = 2_000
+"""Enough that a call costs little beside what it carries."""
+BATCH_BYTES_MAX: Final = 1024 * 1024
+"""With DEVICES_AT_ONCE, 32 MiB under way; a message may be four times as long."""
 PARKED_S: Final = 30.0
 """A device that cannot go on is asked about twice a minute: its phone has to act meanwhile."""
 HEADS_MAX: Final = 512

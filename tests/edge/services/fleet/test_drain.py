@@ -71,7 +71,7 @@ async def accepted(edge, *people, count=3):
 
 async def test_everything_arrives_once_and_in_order(edge, monkeypatch):
     monkeypatch.setattr(draining, "BATCH_MUTATIONS_MAX", 7)
-    people = [f"p{number}" for number in range(20)]
+    people = [f"p{number}" for number in range(36)]
     devices = await accepted(edge, *people, count=20)
     edge.primary.gate.clear()
     drain = start(edge)
@@ -85,8 +85,8 @@ async def test_everything_arrives_once_and_in_order(edge, monkeypatch):
         ]
         assert counters == list(range(1, 21))
     assert edge.primary.most_under_way == draining.DEVICES_AT_ONCE
-    assert drain.counts.drained == 400
-    assert len(await edge.primary.harness.rows()) == 400
+    assert drain.counts.drained == 720
+    assert len(await edge.primary.harness.rows()) == 720
     assert set(edge.settled) == {"main"}
     await edge.primary.harness.check()
 
