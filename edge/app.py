@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from core.fleet import Role
-from edge.backup_wiring import backing_up
 from edge.controllers.docs import skerry_version
 from edge.controllers.forwarding import ForwardWrites
 from edge.controllers.gate import Gate
@@ -47,7 +46,7 @@ from edge.workers.serve_follow import follow
 from edge.workers.serve_many import WRITER, WRITER_SOCKET, serve_many
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
     from litestar import Litestar
@@ -168,9 +167,19 @@ def build_application(app: App, settings: Settings, *, secret: bytes) -> Gate:
         metrics=metrics,
         identity=identity,
         limits=limits,
-        backups=backing_up(settings, os.environ, empty_logs=empty_logs),
+        backups=_backups(settings, empty_logs),
         tracer=tracer,
     )
+
+
+def _backups(
+    settings: Settings, empty_logs: Callable[[], Awaitable[None]]
+) -> AbstractAsyncContextManager[None] | None:
+    if not settings.backup and not settings.backup_stream:
+        return None
+    from edge.backup_wiring import backing_up  # noqa: PLC0415  (only nodes that make backups)
+
+    return backing_up(settings, os.environ, empty_logs=empty_logs)
 
 
 def build_reader(app: App, settings: Settings, *, secret: bytes) -> Gate:

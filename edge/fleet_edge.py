@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import structlog
 
 from edge.errors import EdgeError, Unavailable
@@ -23,6 +25,7 @@ from edge.storage.absent import AbsentEngine
 from edge.storage.fleet_files import CONTROL, CONTROL_COMPLETE, namespace_of
 from edge.storage.grouped import GroupedEngine
 from edge.storage.sqlite import SqliteEngine
+from edge.workers.supervise import PROCESSES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -46,6 +49,8 @@ FIRST_COPY_SECONDS_MAX: Final = 60.0
 FIRST_COPY_DELAY_S: Final = 0.1
 WARM_EVERY_S: Final = 30.0
 """Far below the day after which sqld lets a database go cold, and often enough for its LRU."""
+RESTARTED_POLL_S: Final = 0.25
+"""A sqld that was started again copies nothing of a database that nobody has asked for."""
 NEW_TENANTS_EVERY_S: Final = 0.25
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -146,14 +151,27 @@ class EdgeDatabases:
             live.provisional_changed()
 
     async def _warm(self) -> None:
-        """Ask for every database now and then."""
+        """Ask for every database now and then, and at once when sqld was started again."""
+        warmed, warmed_at = self._sqld_pid(), time.monotonic()
         while True:
-            await asyncio.sleep(WARM_EVERY_S)
+            await asyncio.sleep(RESTARTED_POLL_S)
+            pid = self._sqld_pid()
+            if pid == warmed and time.monotonic() - warmed_at < WARM_EVERY_S:
+                continue
+            warmed, warmed_at = pid, time.monotonic()
             for namespace in self.files.namespaces():
                 try:
                     await self.files.warm(namespace)
                 except EdgeError as error:
+                    warmed = None  # it is not ready yet: the next round asks again
                     _log.warning("replica-not-warm", database=namespace, reason=error.message)
+
+    def _sqld_pid(self) -> int | None:
+        """Return which process sqld is, as its supervisor says."""
+        try:
+            return msgspec.json.decode((self._settings.data / PROCESSES).read_bytes())["sqld"]
+        except (OSError, msgspec.MsgspecError, KeyError, TypeError):
+            return None
 
     async def _open_tenants(self) -> None:
         """Open the databases of tenants that are served here and not open yet."""

@@ -12,7 +12,6 @@ from cyclopts import Parameter
 from core.fleet import Role
 from edge.cli.fleet_flags import NO_FLAGS, FleetFlags
 from edge.cli.module import load_app
-from edge.gateways.certificates import find_tls
 from edge.settings import read_settings
 from edge.storage.node_file import read_node
 from edge.workers.role_file import read_role
@@ -92,11 +91,7 @@ def as_joined(settings: Settings) -> Settings:
     What the node was told when it joined outweighs addresses that every node is deployed with,
     unless `primary_url_fixed` says that they are there on purpose.
     """
-    tls = find_tls(settings.data, ca=settings.tls_ca, cert=settings.tls_cert, key=settings.tls_key)
-    if tls is not None:
-        settings = replace(
-            settings, tls_ca=str(tls.ca), tls_cert=str(tls.cert), tls_key=str(tls.key)
-        )
+    settings = _with_certificates(settings)
     facts = read_node(settings.data)
     if facts is None:
         return settings
@@ -110,6 +105,17 @@ def as_joined(settings: Settings) -> Settings:
         primary_url=facts.primary_url or settings.primary_url,
         primary_grpc_url=facts.primary_grpc_url or settings.primary_grpc_url,
     )
+
+
+def _with_certificates(settings: Settings) -> Settings:
+    if not (settings.tls_cert or (settings.data / "tls").is_dir()):
+        return settings
+    from edge.gateways.certificates import find_tls  # noqa: PLC0415  (loads X.509: fleets alone)
+
+    tls = find_tls(settings.data, ca=settings.tls_ca, cert=settings.tls_cert, key=settings.tls_key)
+    if tls is None:
+        return settings
+    return replace(settings, tls_ca=str(tls.ca), tls_cert=str(tls.cert), tls_key=str(tls.key))
 
 
 def _is_to_be_supervised(settings: Settings) -> bool:
