@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from core.fleet import Leadership, NodeEntry, NodeState, Role
 from core.ids import TenantId
 from edge.backup_wiring import backing_up
+from edge.controllers.docs import skerry_version
 from edge.controllers.internal import InternalParts, internal_routes
 from edge.controllers.internal_gate import InternalGate
 from edge.errors import Forbidden
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from edge.services.node import Node
     from edge.settings import Settings
     from edge.workers.serve import Ending
-
-SKERRY_VERSION: Final = "0.1.0"
 
 
 class Fleet:
@@ -145,7 +144,7 @@ class Fleet:
             entries=trust.nodes,
             commits=self._databases.files.commits,
             numbers=self._numbers,
-            version=SKERRY_VERSION,
+            version=skerry_version(),
         )
         self.membership = Membership(
             services.control,

@@ -242,6 +242,7 @@ async def _asked(settings: Settings, method: str, path: str, body: bytes) -> byt
     from edge.services.identity.signing import Signing  # noqa: PLC0415
     from edge.services.identity.trust import Trust  # noqa: PLC0415
     from edge.services.keys import KeyRing  # noqa: PLC0415
+    from edge.storage.fleet_files import CONTROL, file_of  # noqa: PLC0415
     from edge.storage.key_files import KeyFiles  # noqa: PLC0415
     from edge.storage.node_file import read_node  # noqa: PLC0415
     from edge.storage.sqlite import SqliteEngine  # noqa: PLC0415
@@ -249,7 +250,10 @@ async def _asked(settings: Settings, method: str, path: str, body: bytes) -> byt
     facts = read_node(settings.data)
     own = settings.node if facts is None else facts.node
     files = KeyFiles(settings.keys_folder)
-    engine = SqliteEngine(settings.data / CONTROL_FILE, is_writer=False)
+    stored = settings.data / CONTROL_FILE
+    if not stored.is_file():
+        stored = file_of(settings.sqld_folder, CONTROL)  # an edge has its sqld's copy alone
+    engine = SqliteEngine(stored, is_writer=False)
     await engine.open()
     control = SqlControlDatabase(engine)
     calls = _calls(settings)

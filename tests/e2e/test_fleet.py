@@ -251,6 +251,15 @@ async def test_a_new_tenant_is_served_in_its_region_alone(fleet):
     assert not (fleet.syd.node.data / "sqld" / "dbs" / "t-pinned").exists()
 
 
+async def test_every_node_lists_and_shows_the_fleet(fleet):
+    for door in (fleet.primary, fleet.ams):
+        listed = await asyncio.to_thread(door.node.run, "node", "list")
+        names = [line.split("\t")[0] for line in listed.splitlines()]
+        assert sorted(names) == ["edge-ams", "edge-syd", "primary"]
+        shown = await asyncio.to_thread(door.node.run, "status", "--json")
+        assert '"primary":"primary"' in shown.replace(" ", "")
+
+
 async def test_a_revoked_edge_calls_the_primary_in_vain(fleet):
     """The last one of this module: Sydney does not come back."""
     fleet.syd.set_member("ada").raise_for_status()
