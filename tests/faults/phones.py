@@ -270,12 +270,16 @@ class Phones:
             self._is_settling = False
 
     async def _settled(self, deadline):
+        was_quiet = False
         while True:
             await asyncio.gather(*(phone.sync() for phone in self._phones.values()))
             found = await self.standings()
             is_quiet = all(s["is_current"] and not s["queued"] for s in found.values())
-            if is_quiet or asyncio.get_running_loop().time() > deadline:
-                return {"is_quiet": is_quiet, "phones": found}
+            # Who was done first has not read what others have pushed since: once more for all.
+            is_over = is_quiet and was_quiet
+            if is_over or asyncio.get_running_loop().time() > deadline:
+                return {"is_quiet": is_over, "phones": found}
+            was_quiet = is_quiet
             await asyncio.sleep(SETTLE_PAUSE_S)
 
     async def standings(self):
