@@ -5,6 +5,8 @@ One real node that is killed once, and the phones' own process killed once.
 
 import time
 
+import pytest
+
 from tests.e2e.node_process import NodeProcess
 from tests.faults.checker import Final, complaints, told
 from tests.faults.database_files import digests
@@ -16,6 +18,7 @@ SETTLE_SECONDS_MAX = 20
 WAYS = {"ada-1": "rounds", "ada-2": "stream", "ben-1": "rounds"}
 
 
+@pytest.mark.slow
 def test_phones_under_load_converge_although_everybody_is_killed(tmp_path):
     with NodeProcess(data=tmp_path / "node", module=SURVEY) as node:
         for person in ("ada", "ben"):
