@@ -55,7 +55,10 @@ def stop():
 def wall_us():
     """Return the wall clock as the running process sees it, in Unix microseconds."""
     process = PROCESS.get()
-    offset_us = 0 if process is None else process.machine.clock_offset_us
+    offset_us = 0
+    if process is not None:
+        machine = process.machine
+        offset_us = machine.clock_offset_us + machine.world.wall_jump_ms * 1_000
     return max(0, EPOCH_MS * 1_000 + _running[-1].now_us + offset_us)
 
 

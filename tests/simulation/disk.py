@@ -43,6 +43,12 @@ class SeededConnection(sqlite3.Connection):
             self.is_full_sync = "FULL" in sql
         return super().execute(sql, parameters)
 
+    @property
+    def in_transaction(self):
+        if self.process.is_dead:
+            raise ProcessKilled
+        return super().in_transaction
+
     def _commit(self):
         machine = self.process.machine
         if machine.is_disk_full:
@@ -100,6 +106,7 @@ class Disks:
 
     def end(self, process, images):
         """Close a dead process's connections, and leave the files as they were."""
+        process.machine.world.let_go(process.machine)
         connections, process.connections = dict(process.connections), {}
         for connection in connections.values():
             with suppress(sqlite3.Error):

@@ -45,6 +45,8 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         self._count = 0
         self._tasks = 0
         self.steps = 0
+        self.trace = None
+        """Called with every callback before it runs, when something is looked for."""
         self.failures = []
         self._orphans = deque()
 
@@ -179,6 +181,8 @@ class SimulationLoop(asyncio.AbstractEventLoop):
             return self._advance(deadline_us)
         if not handle._cancelled:
             self.steps += 1
+            if self.trace is not None:
+                self.trace(self, handle)
             handle._run()
         return True
 

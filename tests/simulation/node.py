@@ -53,12 +53,10 @@ class FleetNode(Machine):
     """One node; `start` lets its supervisor run, `power_off` takes everything away."""
 
     def __init__(self, world, name, region, *, role):
+        self.process = None
         super().__init__(world, name)
         self.region = region
-        self.doom = None
         self.sqld = SimulatedSqld(self)
-        self.process = None
-        self.is_gone = False
         self._supervisor = None
         self._work = None
         self.restarts = 0
@@ -79,7 +77,12 @@ class FleetNode(Machine):
 
     @property
     def fleet(self):
+        """The product's Fleet of the running process, or None."""
         return None if self.process is None else self.process.fleet
+
+    @fleet.setter
+    def fleet(self, _value):
+        """Machine gives every machine none at first."""
 
     @property
     def role(self):

@@ -14,7 +14,7 @@ from tests.history.recorder import PhoneRecorder
 from tests.simulation.disk import Doom
 from tests.simulation.network import Broken, Request, source_machine
 from tests.simulation.node import TENANT
-from tests.simulation.process import Machine, Process
+from tests.simulation.process import Machine, Process, ProcessKilled
 from tests.simulation.writes import Writer
 
 SYNC_S_MAX = 40.0
@@ -61,8 +61,6 @@ class Phone(Machine):
         """The nodes it calls, the nearest first; with several it changes now and then."""
         self.is_roaming = False
         self.is_streaming = False
-        self.is_gone = False
-        self.doom = None
         self.process = None
         self.database = None
         self.app = world.app
@@ -164,6 +162,8 @@ class Phone(Machine):
             return None
         try:
             return self.process.run(self._writer.write, self.database, moments)
+        except ProcessKilled:
+            return "killed while writing"
         except sqlite3.OperationalError as problem:
             if not self.is_disk_full:
                 raise

@@ -22,6 +22,9 @@ class Machine:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.clock_offset_us = 0
         self.is_disk_full = False
+        self.is_gone = False
+        self.doom = None
+        self.fleet = None
         self.entropy = random.Random(f"{world.seed} entropy {name}")
         self.moments = random.Random(f"{world.seed} moments {name}")
 

@@ -2,7 +2,8 @@
 
 It answers libsql-client's calls as sqld does, errors included, so that everything of the product
 above the client is real. A primary keeps its log in order; a replica carries out what it has not
-got yet, each batch in one transaction, and copies everything anew when the log is another one.
+got yet, each batch in one transaction, and copies everything anew when the log is another one. How
+many batches a file holds stands in the file (`user_version`), so that a torn commit tells no lies.
 """
 
 import asyncio
@@ -80,13 +81,22 @@ class SimulatedSqld:
             self.process.run(self._begin_logs)
         else:
             self._wanted = {}
+            self.process.run(self._find_places)
+
+    def _find_places(self):
+        """Look how far the files have come: a commit that was torn may be there or not."""
+        for name, place in self.places.items():
+            if self.file_of(name).exists():
+                place.index = self._count(name)
+            else:
+                place.log = 0
 
     def _begin_logs(self):
         folder = self._folder()
         known = [path.name for path in sorted(folder.glob("*"))] if folder.is_dir() else []
         for name in known:
             log = self.logs.get(name)
-            is_other = log is None or self.places.get(name) is not None
+            is_other = log is None or self._count(name) != len(log.batches)
             if is_other or (not self._was_clean and self.machine.moments.random() < NEW_LOG):
                 self._new_log(name)
         self.places.clear()
@@ -97,6 +107,7 @@ class SimulatedSqld:
         if not self.is_up:
             return
         self._was_clean = True
+        self.world.let_go(self.machine)
         for connection in list(self.process.connections.values()):
             connection.close()
         self._connections = {}
@@ -158,8 +169,8 @@ class SimulatedSqld:
         """Carry out a batch in one transaction, and add it to the log."""
         assert self._role.role is Role.PRIMARY, "only a primary is written to"
         connection = self._connection(namespace)
-        results = carry_out(connection, statements)
         log = self.logs.get(namespace) or self._new_log(namespace)
+        results = carry_out(connection, statements, len(log.batches) + 1)
         log.batches.append(statements)
         for tell in list(self._followers.values()):
             tell(namespace)
@@ -172,6 +183,10 @@ class SimulatedSqld:
         self._connection(namespace, is_new=True)
         if namespace not in self.logs:
             self._new_log(namespace)
+
+    def _count(self, namespace):
+        """Return how many batches of its log a file holds."""
+        return self._connection(namespace).execute("PRAGMA user_version").fetchone()[0]
 
     def destroy(self, namespace):
         connection = self._connections.pop(namespace, None)
@@ -206,8 +221,8 @@ class SimulatedSqld:
             try:
                 if await self._pull(namespace, primary):
                     continue
-            except Broken:
-                wait_s = RETRY_S
+            except (Broken, LibsqlError):
+                wait_s = RETRY_S  # the way is cut, or the disk here is full
             except TimeoutError:
                 wait_s = 0.01
             try:
@@ -243,7 +258,7 @@ class SimulatedSqld:
         else:
             connection = self._connection(namespace)
             for batch in batches:
-                carry_out(connection, batch)
+                carry_out(connection, batch, place.index + 1)
                 place.index += 1
         self.world.replicated(self.machine, namespace)
         return True
@@ -263,6 +278,7 @@ class SimulatedSqld:
             connection.close()
         path = self.file_of(namespace)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self.world.let_go(self.machine)
         draft = path.with_name("data.new")
         draft.write_bytes(content)
         for suffix in ("-wal", "-shm"):
@@ -284,6 +300,7 @@ class SimulatedSqld:
         return self.machine.folder / "sqld" / "dbs"
 
     def _new_log(self, namespace):
+        self._connection(namespace).execute("PRAGMA user_version = 0")
         self._log_numbers += 1
         number = self._log_numbers * 1_000 + self.world.number_of(self.machine)
         log = self.logs[namespace] = Log(number)
@@ -302,8 +319,8 @@ class SimulatedSqld:
         return connection
 
 
-def carry_out(connection, statements):
-    """Carry out a batch in one transaction; returns a Result for each statement."""
+def carry_out(connection, statements, count):
+    """Carry out a batch in one transaction, the file's `count`-th; returns a Result for each."""
     results = []
     try:
         connection.execute("BEGIN IMMEDIATE")
@@ -311,6 +328,7 @@ def carry_out(connection, statements):
             cursor = connection.execute(statement.sql, statement.args or ())
             rows = cursor.fetchall() if cursor.description else []
             results.append(Result(rows, max(cursor.rowcount, 0)))
+        connection.execute(f"PRAGMA user_version = {count}")
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:

@@ -7,6 +7,7 @@ one name of one module; a name that is gone fails at once.
 import asyncio
 import os
 from contextlib import asynccontextmanager
+from contextvars import Context
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -17,10 +18,13 @@ import edge.fleet_edge
 import edge.fleet_wiring
 import edge.gateways.node_calls
 import edge.routes
+import edge.services.fleet.drain
 import edge.services.fleet.follower
 import edge.services.fleet.lag
 import edge.services.fleet.reporter
 import edge.services.identity.trust
+import edge.services.maintenance
+import edge.services.node
 import edge.storage.fleet_files
 import edge.storage.key_files
 import edge.storage.replica
@@ -54,10 +58,13 @@ from tests.simulation.sqld import SimulatedDatabase, SimulatedServer, sqld_of_pr
 HOP_S_MAX = 0.000_6
 SUBPROTOCOL = "skerry.v1.msgpack"
 POLLS = {
-    (edge.services.fleet.follower, "POLL_S"): 0.03,
+    (edge.services.fleet.follower, "POLL_S"): 0.04,
     (edge.services.fleet.follower, "IDLE_POLLS"): 8,
-    (edge.services.fleet.reporter, "REPORT_EVERY_MS"): 500,
+    (edge.services.fleet.reporter, "REPORT_EVERY_MS"): 800,
+    (edge.services.fleet.drain, "IDLE_S"): 4.0,
     (edge.services.identity.trust, "POLL_S"): 0.25,
+    (edge.services.maintenance, "INTERVAL_S"): 12.0,
+    (edge.services.maintenance, "ROUNDS_PER_RECLAIM"): 2,
     (edge.fleet_edge, "RESTARTED_POLL_S"): 1.0,
     (edge.fleet_edge, "WARM_EVERY_S"): 5.0,
 }
@@ -288,10 +295,18 @@ def install():
     _replace(edge.fleet_wiring, "serve_internal", _internal_listener)
     _replace(edge.fleet_wiring, "Fleet", KnownFleet)
     _replace(edge.app, "build_routes", _build_routes)
+    _replace(edge.services.node, "Context", _fresh_context)
     _replace(skerry_client.syncing, "StreamLink", SimulatedStreamLink)
     for (module, name), value in POLLS.items():
         _replace(module, name, value)
     structlog.configure(processors=[_complaint], cache_logger_on_first_use=False)
+
+
+def _fresh_context():
+    """Return a context without a trace, as the product wants it, in the process that asks."""
+    context = Context()
+    context.run(PROCESS.set, PROCESS.get())
+    return context
 
 
 def _complaint(_logger, method, event):

@@ -3,19 +3,22 @@
 import asyncio
 import json
 import shutil
+import sys
+import traceback
+from contextvars import Context
 
-from core.fleet import Role
 from core.ids import PersonId
 from edge.cli.node import _join
 from edge.services.tokens import mint
 from edge.storage.key_files import KeyFiles
 from edge.storage.node_file import NodeFacts, write_node
+from tests.history.declaration import tell_app
 from tests.history.history import History
 from tests.history.server import ServerRecorder
 from tests.simulation import clock
 from tests.simulation.disk import Disks
 from tests.simulation.loop import SimulationLoop
-from tests.simulation.network import Broken, Network, Request
+from tests.simulation.network import Network, Request
 from tests.simulation.node import TENANT, FleetNode
 from tests.simulation.process import Machine, Process
 
@@ -45,6 +48,8 @@ class World:
         self.leader = ""
         self.operator_key = None
         self.is_settling = False
+        self.is_sparse = False
+        """Whether only the end is told of servers, not what they do meanwhile."""
         self.wall_jump_ms = 0
         self._recorders = {}
         self._numbers = {}
@@ -57,6 +62,7 @@ class World:
         return self
 
     def __exit__(self, *_error):
+        self.forget_recorders()
         for process in (*self.processes, self.process):
             if not process.is_dead:
                 process.kill(images={})
@@ -72,7 +78,7 @@ class World:
     @property
     def wall_ms(self):
         """The true wall clock in Unix milliseconds."""
-        return clock.EPOCH_MS + self.virtual.now_ms
+        return clock.EPOCH_MS + self.wall_jump_ms + self.virtual.now_ms
 
     # --- who is where ------------------------------------------------------------------------
 
@@ -119,11 +125,19 @@ class World:
         """Keep what the product calls an error; some of them are what was to be expected."""
         text = str(event.get("event"))
         error = event.get("exc_info")
-        told = f"{process.name}: {text}: {error!r}"
+        if error is True:
+            error = sys.exc_info()[1]
+        if isinstance(error, BaseException):
+            error = "".join(traceback.format_exception(error))[-1_500:]
+        told = f"{self.now_ms} {process.name}: {text}: {error}"
         self.complaints.append((text, told))
 
     def ready(self, node):
         self.fault("ready", node=node.name, role=node.role.value)
+        if node.fleet.primary is not None and not self.is_sparse:
+            tenant = node.fleet.node._tenants.get(TENANT)
+            if tenant is not None:
+                self._recorder_of(node).tap(tenant.ingest)
 
     def committed(self, machine, namespace):
         """A primary's sqld has committed a batch."""
@@ -137,6 +151,40 @@ class World:
 
     def _record(self, machine, *, is_full=False):
         """Tell the history what a node's database holds now."""
+        if machine.fleet is None or (self.is_sparse and not is_full):
+            return
+        recorder = self._recorder_of(machine)
+        epoch = machine.fleet.leading.epoch
+        # The recorder is nobody's process: its connection outlives a kill until it is let go.
+        Context().run(recorder.look, role=machine.role.value, epoch=epoch, full=is_full)
+
+    def _recorder_of(self, machine):
+        path = machine.sqld.file_of(f"t-{TENANT}")
+        recorder = self._recorders.get(machine.name)
+        if recorder is None:
+            recorder = ServerRecorder(
+                self.history, machine.name, path, self.app, now_ms=lambda: self.now_ms
+            )
+            self._recorders[machine.name] = recorder
+        return recorder
+
+    def let_go(self, machine):
+        """Close the recorder's connection to a machine's file before the file changes hands."""
+        recorder = self._recorders.get(machine.name)
+        if recorder is not None:
+            recorder.close()
+
+    def forget_recorders(self):
+        """Record with the app as it is declared now."""
+        for recorder in self._recorders.values():
+            recorder.close()
+        self._recorders.clear()
+
+    def tell_servers(self):
+        """Tell all that every node holds, and the primary's ledger."""
+        for node in self.nodes():
+            self._record(node, is_full=True)
+        Context().run(self._recorder_of(self.machines[self.leader]).outcomes)
 
     # --- operators ---------------------------------------------------------------------------
 
@@ -184,6 +232,7 @@ class World:
 
     async def found(self, regions):
         """Start a primary, let edges join, wait until everybody is ready."""
+        tell_app(self.history, self.app, now_ms=self.now_ms)
         primary = self.add_machine(FleetNode(self, "primary", "", role="primary"))
         self.node_names.append("primary")
         self.leader = "primary"
@@ -234,6 +283,3 @@ class World:
                 joined.primary_node,
             ),
         )
-
-
-__all__ = ["Broken", "Role", "ServerRecorder", "World"]
