@@ -16,7 +16,10 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo demo-fleet faults serve test test-deep mutants bench vectors check format lock clean
+SEED ?= 1
+RUNS ?= 1
+
+.PHONY: help setup demo demo-fleet simulate faults serve test test-deep mutants bench vectors check format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -47,6 +50,9 @@ test-deep: setup ## Run all tests, the slow ones too, with many more Hypothesis 
 
 mutants: setup ## Prove that the tests notice planted faults
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+simulate: setup ## Simulate whole fleets in virtual time: SEED=1 RUNS=100, the same seed gives the same trace
+	$(BIN)/python -m tests.simulation --seed $(SEED) --runs $(RUNS) $(ARGS)
 
 faults: setup ## Break real fleets at random moments; ARGS="--runs 10 --scenario NAME --seed 1"
 	$(BIN)/python -m tests.faults $(ARGS)
