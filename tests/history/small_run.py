@@ -157,6 +157,16 @@ class Run:
         for person in PEOPLE:
             phone = self.phones[person] = Phone(self, person, person)
             phone.open()
+        await self._begin()
+
+    async def _begin(self):
+        """Make the rows that everybody writes to."""
+        skerry = self.phones[PEOPLE[0]].skerry
+        for space in SPACES:
+            for row in ITEMS:
+                skerry.insert(self.collections["item"], space=space, id=f"{row}-{space}")
+        for phone in self.phones.values():
+            await phone.sync()
 
     async def join(self, person, space, role):
         record = await self.fleet.harness.tenant.members.set(space, "team", person, role)
@@ -274,8 +284,9 @@ def _edit(phone, transaction):
     if row is None:
         _insert(phone, transaction)
         return
-    name = run.moments.choice(list(EDITS))
-    transaction.edit(run.collections["item"], row, **{name: EDITS[name](run.moments)})
+    names = run.moments.sample(list(EDITS), run.moments.choice((1, 1, 2, 4)))
+    written = {name: EDITS[name](run.moments) for name in names}
+    transaction.edit(run.collections["item"], row, **written)
 
 
 def _edit_two(phone, transaction):
