@@ -22,19 +22,12 @@ class Evidence:
     @cached_property
     def in_force(self):
         """The claims that the primary has taken and merged, by device and counter."""
-        ledger = self.tale.ledger
         found = {
             identity: claim
-            for identity, claim in ledger.taken.items()
-            if claim.outcome in IN_EFFECT and not (ledger.is_forked and self._is_void(claim))
+            for identity, claim in self.tale.ledger.taken.items()
+            if claim.outcome in IN_EFFECT
         }
         return dict(sorted(found.items()))
-
-    def _is_void(self, claim):
-        ledger = self.tale.ledger
-        return ledger.has_outcomes and not any(
-            (n, claim.c) in ledger.outcome or ledger._is_trimmed(claim) for n in claim.ns
-        )
 
     @cached_property
     def effects(self):
@@ -48,7 +41,7 @@ class Evidence:
     def marks(self):
         """Who wrote, of each claim in force."""
         return {
-            identity: Mark(*identity, claim.low, claim.high)
+            identity: Mark(identity[0], identity[1], claim.low, claim.high)
             for identity, claim in self.in_force.items()
         }
 

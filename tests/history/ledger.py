@@ -157,14 +157,16 @@ class Ledger:
                 claim.s = found[1] if claim.s is None else claim.s
                 claim.h = claim.h or found[2] or None
                 return
+        if self.has_outcomes and not self.is_trimmed(claim):
+            claim.outcome = None
+            return
         for _, _, outcome, s, h, _, database, _ in claim.told:
             if self.is_valid(database, s or 1):
-                if not self.has_outcomes or self._is_trimmed(claim):
-                    claim.outcome = outcome
+                claim.outcome = outcome
                 claim.s = s if claim.s is None else claim.s
                 claim.h = claim.h or h or None
 
-    def _is_trimmed(self, claim):
+    def is_trimmed(self, claim):
         """Tell whether the ledger has dropped the outcome: the device has come further."""
         return any(n in self.devices and claim.c <= self.devices[n][2] for n in claim.ns)
 

@@ -58,11 +58,10 @@ def _changes(evidence, previous, look):
                 yield f"{name_of(row.key)}.{name}: {wrong}"
     for key in look.gone:
         old = look.before[key]
-        if old.is_alive and (
-            look.is_server or _role(previous, old.space) == _role(look, old.space)
-        ):
+        role = _role(look, old.space)
+        if old.is_alive and (look.is_server or (role and role == _role(previous, old.space))):
             yield f"has lost the living {name_of(key)}"
 
 
 def _role(look, space):
-    return look.event["spaces"].get(space)
+    return None if look.is_server else look.event["spaces"].get(space)
