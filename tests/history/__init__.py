@@ -1,0 +1,1 @@
+"""Histories of runs, how they are recorded, and the checker that judges them."""

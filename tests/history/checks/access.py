@@ -1,0 +1,80 @@
+"""H16 access never leaks: a phone holds rows of spaces its person is in, and nothing else.
+
+Decided, at every state of a phone's confirmed rows: for each row, its person was in the space at the
+cursor's sequence, in a role that may read the collection; the spaces it knows, and the roles, are
+those of that sequence; so a phone whose cursor has passed a removal holds nothing of the space, and
+none holds rows of a space from before it was in it. Rows that are only shown (views) are of its own
+writing or of a space it knows.
+
+Excused: states without a cursor, or of a database that was set back; memberships whose sequence the
+history does not tell.
+"""
+
+from tests.history.rows import name_of
+
+NAME = "H16 access"
+
+
+def check(evidence):
+    tale, ledger = evidence.tale, evidence.tale.ledger
+    spaces_of = {}
+    for person, space in ledger.members:
+        spaces_of.setdefault(person, []).append(space)
+    known = {}
+    for look in tale.looks:
+        if look.is_server:
+            continue
+        known.setdefault(look.viewer, []).append((look.index, look.event["spaces"]))
+        if look.is_valid:
+            yield from _look(evidence, look, spaces_of.get(look.person, ()))
+    yield from _views(evidence, known)
+    evidence.counted["removals"] += sum(
+        1 for changes in ledger.members.values() for _, role in changes if role is None
+    )
+
+
+def _look(evidence, look, spaces):
+    ledger = evidence.tale.ledger
+    roles = {}
+    for space in spaces:
+        role = ledger.role(look.person, space, look.sequence)
+        if role is not None:
+            roles[space] = role
+    if ledger.members and look.event["spaces"] != roles:
+        yield (
+            look.index,
+            (
+                f"{look.viewer} at {look.sequence} holds the spaces {look.event['spaces']}, where "
+                f"{roles} is true"
+            ),
+        )
+    for row in look.rows.values():
+        role = roles.get(row.space)
+        evidence.counted["rows held"] += 1
+        if role is None:
+            yield (
+                look.index,
+                (
+                    f"{look.viewer} at {look.sequence} holds {name_of(row.key)} of {row.space!r}, where "
+                    f"{look.person} is not in it"
+                ),
+            )
+        elif not evidence.tale.schema.may_read(row.key[0], role):
+            yield look.index, f"{look.viewer} holds {name_of(row.key)} as {role}"
+
+
+def _views(evidence, known):
+    for index, phone, event, own, _ in evidence.tale.views:
+        spaces = {}
+        for at, told in known.get(phone, ()):
+            if at > index:
+                break
+            spaces = told
+        mine = None
+        for row in event["rows"]:
+            if row[2] in spaces:
+                continue
+            if mine is None:
+                mine = {(c["collection"], c["id"]) for origin in own for c in origin.changes}
+            if (row[0], row[1]) not in mine:
+                yield index, f"{phone} shows {row[0]}/{row[1]} of {row[2]!r}, which it is not in"

@@ -1,0 +1,104 @@
+"""H02 nothing accepted is lost: not by the phone, not by an edge, not by the primary.
+
+Decided: a mutation that was made is in its phone's file after a kill; in the end every mutation of a
+phone that lives has an outcome; one that an edge accepted has one whatever became of the phone; one
+that a phone was told is merged is merged in the ledger that counts; and a phone that has read past
+the sequence of a mutation shows it, in every row it holds of it.
+
+Excused: what a kill left between intent and local commit; what a backup did not have; mutations of
+lost phones that nobody had accepted; after `restore`, what the database restored did not have;
+accepted ones at an edge that was removed.
+"""
+
+from tests.history.presence import Presence, is_fresh
+from tests.history.tale import IN_EFFECT, REFUSED
+
+NAME = "H02 nothing lost"
+
+
+def check(evidence):
+    tale = evidence.tale
+    for index, what in tale.complaints:
+        if "file" in what or "nothing" in what:
+            yield index, what
+    if tale.quiet is not None:
+        yield from _unjudged(evidence)
+    for claim in tale.claims:
+        yield from _taken_back(evidence, claim)
+    yield from _unshown(evidence)
+
+
+def _unjudged(evidence):
+    tale = evidence.tale
+    alive = set()
+    for phone in tale.phones.values():
+        if not phone.is_lost:
+            alive.update(phone.own)
+    operators = {event["what"] for _, event in tale.operators}
+    for origin in tale.origins:
+        if any(claim.told or claim.outcome for claim in origin.claims):
+            continue
+        if any(claim.accepted_by for claim in origin.claims):
+            if not operators & {"remove-region", "restore", "promote-force"} or origin in alive:
+                yield origin.index, f"{origin} was accepted by an edge, and never judged"
+        elif origin in alive:
+            yield origin.index, f"{origin} was never judged"
+        else:
+            evidence.counted["mutations lost with their phone"] += 1
+
+
+def _taken_back(evidence, claim):
+    ledger = evidence.tale.ledger
+    if not ledger.has_outcomes:
+        return
+    for index, phone, outcome, *_, database, _ in claim.told:
+        if outcome not in IN_EFFECT:
+            continue
+        evidence.counted["told in effect"] += 1
+        if any(other.outcome in IN_EFFECT | REFUSED for other in claim.origin.claims):
+            continue
+        if _is_excused(evidence.tale, claim, index):
+            evidence.counted["restored away"] += 1
+            continue
+        yield index, f"{phone} was told that {claim} is {outcome}; {database} has not got it"
+
+
+def _is_excused(tale, claim, told_at):
+    owners = [phone for phone in tale.phones.values() if claim.origin in phone.own]
+    for index, event in tale.operators:
+        if index < told_at:
+            continue
+        if event["what"] == "restore":
+            return True
+        if event["what"] == "promote-force" and all(phone.is_lost for phone in owners):
+            return True
+    return False
+
+
+def _unshown(evidence):
+    presence = Presence(evidence)
+    by_sequence = sorted(
+        (claim.s, identity) for identity, claim in evidence.in_force.items() if claim.s is not None
+    )
+    for viewer, looks in evidence.tale.by_viewer().items():
+        at, before = 0, None
+        for look in looks:
+            if is_fresh(look, before):
+                at = 0
+            before = look
+            if not look.is_valid:
+                continue
+            while at < len(by_sequence) and by_sequence[at][0] <= look.sequence:
+                identity = by_sequence[at][1]
+                at += 1
+                evidence.counted["mutations shown"] += 1
+                for space, answers in presence.answers(identity, look).items():
+                    if False in answers:
+                        claim = evidence.in_force[identity]
+                        yield (
+                            look.index,
+                            (
+                                f"{viewer} has read up to {look.sequence} and does not show {claim} "
+                                f"(merged at {claim.s}) in {space}"
+                            ),
+                        )

@@ -1,0 +1,90 @@
+"""H05 read your writes: what a person has written is there, from the write on, until it is refused.
+
+Decided: in the view right after each write, and in every view of a row that was folded again later,
+every mutation of this phone that wrote to the row shows (or something later in its place); a row
+with a mutation that nobody has judged is there; and the view of a counter is the confirmed sum plus
+what is not confirmed yet, each once.
+
+Excused: refused mutations; what a backup did not have; merged ones in rows that the phone no longer
+holds (H02 and H16 decide whether it should); after a database was set back, mutations
+that it has not got again.
+"""
+
+from collections import defaultdict
+
+from tests.history.effects import Mark, effects_of, shows
+from tests.history.rows import Row, name_of
+from tests.history.tale import FINAL, IN_EFFECT, REFUSED
+
+NAME = "H05 own writes"
+NUMBERS_MAX = 8
+"""Numbers one installation had: each database that has never heard of it gives another."""
+
+
+def check(evidence):
+    tale = evidence.tale
+    touching = defaultdict(set)
+    effects = {}
+    for origin in tale.origins:
+        effects[origin] = effects_of(origin.changes, tale.schema)
+        for key, _ in effects[origin]:
+            touching[key].add(origin)
+    for index, phone, event, own, held in tale.views:
+        owned = set(own)
+        for told in event["rows"]:
+            row = Row(told[:5])
+            for origin in touching[row.key] & owned:
+                excusing = REFUSED if row.key in held else FINAL
+                if _is_void(tale, origin) or _is_told(tale, origin, phone, index, excusing):
+                    continue
+                evidence.counted[f"own writes viewed after a {event['of']}"] += 1
+                missing = _missing(origin, effects[origin], row)
+                if missing is not None:
+                    yield index, f"{phone} does not show {origin} in {name_of(row.key)}{missing}"
+        for key in map(tuple, event["gone"]):
+            for origin in touching[key] & owned:
+                if not _is_told(tale, origin, phone, index, FINAL):
+                    yield index, f"{phone} has lost {name_of(key)}, and with it {origin}"
+        if event["of"] == "write":
+            yield from _is_there(index, phone, event)
+
+
+def _is_there(index, phone, event):
+    for key in map(tuple, event["gone"]):
+        yield index, f"{phone} has just written {name_of(key)}, and it is not there"
+
+
+def _is_told(tale, origin, phone, index, outcomes):
+    """Tell whether a phone knew one of these outcomes of an origin by then."""
+    return any(
+        told[2] in outcomes and tale.was_told(phone, told, index)
+        for claim in origin.claims
+        for told in claim.told
+    )
+
+
+def _is_void(tale, origin):
+    return tale.is_forked and not any(claim.outcome in IN_EFFECT for claim in origin.claims)
+
+
+def _missing(origin, effects, row):
+    marks = _marks(origin)
+    for (key, name), (kind, payloads) in effects.items():
+        if key != row.key:
+            continue
+        answers = {shows(kind, payloads, mark, row, name) for mark in marks}
+        if answers == {False}:
+            return f".{name or 'alive'}"
+    return None
+
+
+def _marks(origin):
+    """Return all that may have signed the write: under the phone's clock value or the primary's."""
+    marks = []
+    for claim in origin.claims:
+        values = [h for h in (origin.h, claim.h) if h]
+        low = min(values) if claim.h else claim.low if claim.told else origin.h or 0
+        high = min(values, default=float("inf"))
+        numbers = [0, *sorted(claim.ns)[:NUMBERS_MAX]]
+        marks += [Mark(n, claim.c, min(low, high), high) for n in numbers]
+    return marks

@@ -1,0 +1,68 @@
+"""H03 exactly one outcome: whoever tells it, and however often.
+
+Decided: all that phones are told of one mutation is the same outcome; the ledger says the same; a
+mutation is merged under one identity only; one identity is one mutation; the ledger holds no
+mutation that nobody made; nobody is told of a counter that was never used.
+
+Excused: `accepted` is not an outcome; after `promote-force` or `restore` a mutation is judged anew,
+and what is told from then on must be the same; between copies of a phone that nothing tells apart
+(one was restored before it heard) nothing is decided.
+"""
+
+from tests.history.tale import FINAL, IN_EFFECT, PRIMARY
+
+NAME = "H03 one outcome"
+
+
+def check(evidence):
+    tale, ledger = evidence.tale, evidence.tale.ledger
+    for index, what in tale.complaints:
+        if "never used" in what:
+            yield index, what
+    forks = [index for index, event in tale.operators if event["what"] in _FORKING]
+    for claim in tale.claims:
+        yield from _told(evidence, claim, forks)
+    for origin in tale.origins:
+        merged = {
+            (claim.n, claim.c)
+            for claim in origin.claims
+            if claim.outcome in IN_EFFECT and ledger.taken.get((claim.n, claim.c)) is claim
+        }
+        if len(merged) > 1:
+            yield origin.index, f"{origin} was merged under {sorted(merged)}"
+    yield from _ghosts(evidence)
+
+
+_FORKING = frozenset({"promote-force", "restore"})
+
+
+def _told(evidence, claim, forks):
+    previous = None
+    for told in claim.told:
+        index, phone, outcome = told[:3]
+        if outcome not in FINAL:
+            yield index, f"{phone} was told {outcome!r} of {claim}"
+            continue
+        evidence.counted[outcome] += 1
+        if previous is not None and previous[2] != outcome:
+            if not any(previous[0] < at < index for at in forks):
+                yield index, f"{claim} was {previous[2]} (told {previous[1]}), then {outcome}"
+        previous = told
+    if previous is None or claim.outcome is None:
+        return
+    ledger = evidence.tale.ledger
+    is_taken = any(ledger.taken.get((n, claim.c)) is claim for n in claim.ns)
+    is_later = any(at > previous[0] for at in forks)
+    if is_taken and ledger.has_outcomes and claim.outcome != previous[2] and not is_later:
+        yield previous[0], f"{claim} was told {previous[2]}, and the ledger says {claim.outcome}"
+
+
+def _ghosts(evidence):
+    ledger = evidence.tale.ledger
+    known = {i for claim in evidence.tale.claims for i in (claim.installation,)}
+    for n, counter in sorted(ledger.outcome):
+        if n == PRIMARY or ledger.devices.get(n, ("", "", 0))[1] not in known:
+            continue
+        if (n, counter) not in ledger.taken and (n, counter) not in ledger.rivals:
+            yield -1, f"the ledger has ({n}, {counter}), which nobody made"
+    evidence.counted["undecided identities"] += len(ledger.rivals)

@@ -1,0 +1,213 @@
+"""What the primary has judged, and which of it counts in the end.
+
+A database that another primary goes on from counts up to what was kept of it (`lineage`); one that
+was set back counts no more, and neither does what it judged.
+"""
+
+from bisect import bisect_left
+from collections import defaultdict
+
+SEQUENCE_MAX = 2**53
+FORKING = frozenset({"promote-force", "restore"})
+
+
+class Ledger:
+    """Claims by (device number, counter), their outcomes, memberships, the primary's own log."""
+
+    def __init__(self):
+        self.database = None
+        self.taken = {}  # (n, counter) -> the claim the primary took it for
+        self.rivals = {}  # (n, counter) -> several claims between which nothing decides
+        self.outcome = {}  # (n, counter) -> outcome, of the last ledger told
+        self.devices = {}  # n -> (person, installation, counter)
+        self.own = None  # (collection, row) of the primary's own changes; None: not told
+        self.collected = {}  # key -> horizon at which a node had dropped its tombstone
+        self.sequences = []  # of all judged mutations that count, ascending
+        self.is_forked = False
+        self.members = defaultdict(list)  # (person, space) -> [(sequence, role)], ascending
+        self.has_outcomes = False
+        self._kept = {}
+        self._judged = []
+        self._members = set()
+        self._codes = {}
+
+    # --- while the history is read ---------------------------------------------------------------
+
+    def server(self, look, event):
+        for key in look.gone:
+            before = look.before.get(key)
+            if before is not None and not before.is_alive:
+                self.collected[key] = max(event["horizon"], self.collected.get(key, 0))
+        for person, space, _, role, sequence in event.get("members") or ():
+            self._members.add((person, space, sequence, role, event["database"]))
+        if event["role"] != "primary":
+            return
+        self.database = event["database"]
+        self._kept = {}
+        kept = SEQUENCE_MAX
+        for database, sequence in reversed(event.get("lineage", [])):
+            kept = min(kept, sequence)
+            self._kept[database] = min(kept, self._kept.get(database, kept))
+        self._kept[self.database] = SEQUENCE_MAX
+
+    def member(self, _index, event):
+        if event.get("s"):
+            told = (event["person"], event["space"], event["s"], event["role"])
+            self._members.add((*told, event.get("database")))
+
+    def judged(self, index, event):
+        self._judged.append((index, event))
+
+    def outcomes(self, event):
+        self.has_outcomes = True
+        self.outcome, self._codes = {}, {}
+        self.devices = {n: (person, i, c) for n, person, i, c, _ in event["devices"]}
+        for n, first, last, sequence in event["runs"]:
+            for counter in range(first, last + 1):
+                exact = sequence if counter == last else None
+                self.outcome[n, counter] = ("merged", exact, 0)
+        for n, counter, outcome, sequence, h, *code in event["receipts"]:
+            self.outcome[n, counter] = (outcome, sequence, h)
+            self._codes[n, counter] = code[0] if code else ""
+        if "own" in event:
+            self.own = {(collection, row) for _, collection, row, *_ in event["own"]}
+
+    # --- afterwards ------------------------------------------------------------------------------
+
+    def is_valid(self, database, sequence):
+        """Tell whether what a database held at a sequence is part of what counts in the end."""
+        if self.database is None:
+            return True
+        return database is not None and 0 < sequence <= self._kept.get(database, -1)
+
+    def close(self, tale):
+        """Settle which claims count, once the whole history is read."""
+        self.is_forked = any(event["what"] in FORKING for _, event in tale.operators)
+        self._settle_identities(tale)
+        self._settle_judged(tale)
+        for claim in tale.claims:
+            self._settle_outcome(claim)
+        self._bound(tale)
+        self._settle_members()
+        self.sequences.sort()
+
+    def included(self, sequence):
+        """Return the sequence of the mutation that a row version belongs to: what was judged up to
+        there is in the row. None when nothing tells it.
+        """
+        at = bisect_left(self.sequences, sequence)
+        return self.sequences[at] if at < len(self.sequences) else None
+
+    def role(self, person, space, sequence):
+        """Return a person's role in a space at a sequence."""
+        role = None
+        for at, next_role in self.members.get((person, space), ()):
+            if at > sequence:
+                break
+            role = next_role
+        return role
+
+    def is_own(self, key):
+        """Tell whether the primary may have changed a row by itself."""
+        return self.own is None or key in self.own
+
+    def _settle_identities(self, tale):
+        by_identity = defaultdict(list)
+        for claim in tale.claims:
+            numbers = claim.ns
+            if not numbers:
+                numbers = {n for n, (_, i, _) in self.devices.items() if i == claim.installation}
+                claim.ns |= numbers
+            for n in numbers:
+                by_identity[n, claim.c].append(claim)
+        for identity, claims in by_identity.items():
+            origins = {claim.origin for claim in claims}
+            if len(origins) == 1:
+                self.taken[identity] = claims[-1]
+                continue
+            found = [claim for claim in claims if any(told[2] != "" for told in claim.told)]
+            if not found:
+                found = [claim for claim in claims if claim.origin.claims[-1] is claim]
+            if len({claim.origin for claim in found}) == 1:
+                self.taken[identity] = found[-1]
+            else:
+                self.rivals[identity] = found or claims
+
+    def _settle_judged(self, tale):
+        for index, event in self._judged:
+            database = event.get("database")
+            if database is not None and not self.is_valid(database, event["s"]):
+                continue
+            if database is None and self._is_undone(tale, index):
+                continue
+            self.sequences.append(event["s"])
+            claim = self.taken.get((event["n"], event["c"]))
+            if claim is not None:
+                claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
+
+    def _is_undone(self, tale, index):
+        return any(event["what"] in FORKING and at > index for at, event in tale.operators)
+
+    def _settle_outcome(self, claim):
+        """Take the ledger's word first, then what phones were told of what counts."""
+        for n in claim.ns:
+            found = self.outcome.get((n, claim.c))
+            if found is not None and self.taken.get((n, claim.c)) is claim:
+                claim.outcome = found[0]
+                claim.s = found[1] if claim.s is None else claim.s
+                claim.h = claim.h or found[2] or None
+                return
+        if self.has_outcomes and not self.is_trimmed(claim):
+            claim.outcome = None
+            return
+        for _, _, outcome, s, h, _, database, _ in claim.told:
+            if self.is_valid(database, s or 1):
+                claim.outcome = outcome
+                claim.s = s if claim.s is None else claim.s
+                claim.h = claim.h or h or None
+
+    def is_trimmed(self, claim):
+        """Tell whether the ledger has dropped the outcome: the device has come further."""
+        return any(n in self.devices and claim.c <= self.devices[n][2] for n in claim.ns)
+
+    def _bound(self, tale):
+        """Bound the effective clock values that nothing tells: they grow with the counter."""
+        by_device = defaultdict(dict)
+        for (n, counter), claim in self.taken.items():
+            by_device[n][counter] = claim
+        stamps = None
+        for n, claims in by_device.items():
+            counters = sorted(claims)
+            if stamps is None and any(claims[c].h is None for c in counters):
+                stamps = _stamps(tale)
+            low = 0
+            for counter in counters:
+                claim = claims[counter]
+                if claim.h is None and stamps and (claim.origin.h, n) in stamps:
+                    claim.h = claim.origin.h
+                low = claim.h or low + 1
+                claim.low = low
+            high = float("inf")
+            for counter in reversed(counters):
+                claim = claims[counter]
+                high = claim.h or high - 1
+                claim.high = high
+
+    def _settle_members(self):
+        for person, space, sequence, role, database in self._members:
+            if database is None or self.is_valid(database, sequence):
+                self.members[person, space].append((sequence, role))
+        for changes in self.members.values():
+            changes.sort(key=lambda change: change[0])
+
+
+def _stamps(tale):
+    """Return every (h, n) that some register, alive or not, was ever seen with."""
+    found = set()
+    for look in tale.looks:
+        for row in look.changed:
+            found.add(row.alive[:2])
+            for state in row.fields.values():
+                if len(state) == 3 and isinstance(state[0], int):  # noqa: PLR2004
+                    found.add((state[0], state[1]))
+    return found
