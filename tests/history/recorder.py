@@ -34,7 +34,7 @@ class PhoneRecorder:
         self.pushed = 0
         """Mutations that the store has handed out to be pushed so far."""
         self.rows_changed = 0
-        """Confirmed rows that have changed so far."""
+        """Confirmed rows that have changed so far; a tombstone that is dropped changes nothing."""
         self._history = history
         self._now_ms = now_ms
         self._tells_intents = tells_intents
@@ -263,7 +263,7 @@ class PhoneRecorder:
         changed = [key for key, row in held.items() if known.get(key) != row]
         gone = [key for key in known if key not in held]
         cursor, spaces = store.cursor, _roles(store)
-        self.rows_changed += len(changed) + len(gone)
+        self.rows_changed += len(changed) + sum(_is_alive(known[key]) for key in gone)
         if full or changed or gone or cursor != self._cursor or spaces != self._spaces:
             if applied is not None and applied.mismatched:
                 facts["mismatched"] = list(applied.mismatched)
@@ -326,6 +326,10 @@ def _row(key, row):
     _, alive, fields = _decode_row(state)
     told = [*key, space, alive, fields, sequence]
     return told if digest is None else [*told, digest.hex()]
+
+
+def _is_alive(row):
+    return _decode_row(row[2])[1][2]
 
 
 def _roles(store):

@@ -114,7 +114,8 @@ class ServerRecorder:
             gone = [list(key) for key in sorted(self._ids - ids)] if is_whole else []
             self._ids = ids if is_whole else self._ids | ids
             members = {(row[0], row[1]): list(row) for row in connection.execute(_MEMBERS)}
-            changed = [row for key, row in members.items() if self._members.get(key) != row]
+            known = {} if is_whole else self._members
+            changed = [row for key, row in members.items() if known.get(key) != row]
             self._members = members
         return {
             "database": seen[0],

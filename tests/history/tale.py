@@ -81,6 +81,7 @@ class Phone:
         self.final = None
         self.rows = {}
         self.came_from = ""
+        self.through = []  # (index, n, counter): all up to it are judged, the phone was told
         self.sources = {}  # phones it is a copy of -> index of the copying
 
 
@@ -133,6 +134,13 @@ class Tale:
         if name not in self.phones:
             self.phones[name] = Phone(name)
         return self.phones[name]
+
+    def was_passed(self, name, claim, index):
+        """Tell whether a phone knew by then that a claim was judged, though not how."""
+        return any(
+            at <= index and n in claim.ns and counter >= claim.c
+            for at, n, counter in self.phones[name].through
+        )
 
     def was_told(self, phone, told, index):
         """Tell whether a phone knew of an outcome by then, or had it in the file it is a copy of."""
@@ -212,9 +220,11 @@ class Tale:
         self.claims.append(claim)
         return claim
 
-    def _greeted(self, _index, event):
+    def _greeted(self, index, event):
         phone = self.phone(event["p"])
         phone.database = event["database"]
+        if event["m"]:
+            phone.through.append((index, event["n"], event["m"]))
         if phone.n != event["n"]:
             for claim in phone.queue.values():
                 claim.ns.add(event["n"])
@@ -267,6 +277,8 @@ class Tale:
         look.is_set_back = look.why == "start" and phone.came_from != ""
         if event["database"] is not None:
             phone.database = event["database"]
+        if event.get("m"):
+            phone.through.append((index, phone.n, event["m"]))
         phone.rows = self._replay(look, event, is_whole=event.get("full", False))
 
     def _final(self, index, event):

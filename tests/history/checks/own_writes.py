@@ -5,7 +5,7 @@ every mutation of this phone that wrote to the row shows (or something later in 
 with a mutation that nobody has judged is there; and the view of a counter is the confirmed sum plus
 what is not confirmed yet, each once.
 
-Excused: refused mutations; what a backup did not have; merged ones in rows that the phone no longer
+Excused: refused mutations, from when the phone knows that all up to them are judged; what a backup did not have; merged ones in rows that the phone no longer
 holds (H02 and H16 decide whether it should); after a database was set back, mutations
 that it has not got again.
 """
@@ -37,6 +37,8 @@ def check(evidence):
                 excusing = REFUSED if row.key in held else FINAL
                 if _is_void(tale, origin) or _is_told(tale, origin, phone, index, excusing):
                     continue
+                if _is_known_refused(tale, origin, phone, index):
+                    continue
                 evidence.counted[f"own writes viewed after a {event['of']}"] += 1
                 missing = _missing(origin, effects[origin], row)
                 if missing is not None:
@@ -60,6 +62,13 @@ def _is_told(tale, origin, phone, index, outcomes):
         told[2] in outcomes and tale.was_told(phone, told, index)
         for claim in origin.claims
         for told in claim.told
+    )
+
+
+def _is_known_refused(tale, origin, phone, index):
+    """Tell whether the primary had refused it, and the phone knew that it was judged."""
+    return any(
+        claim.outcome in REFUSED and tale.was_passed(phone, claim, index) for claim in origin.claims
     )
 
 

@@ -3,7 +3,7 @@
 Decided: at its end no phone has a mutation without a final outcome; after it, no phone pushes
 anything, no confirmed row changes, and the primary's sequence stays.
 
-Excused: lost phones.
+Excused: lost phones; tombstones that are dropped because every device has read them.
 """
 
 NAME = "H18 quiescence"
@@ -14,6 +14,7 @@ def check(evidence):
     if tale.quiet is None:
         return
     told = set()
+    looks = {look.index: look for look in tale.looks}
     for index, event in enumerate(tale.events):
         if index < tale.quiet:
             continue
@@ -31,7 +32,7 @@ def check(evidence):
                         f"{event['rows']} rows in one more round"
                     ),
                 )
-        elif kind == "confirmed" and (event["rows"] or event["gone"]) and event["why"] != "start":
+        elif kind == "confirmed" and event["why"] != "start" and _is_moved(looks[index]):
             yield index, f"{event['p']} has changed rows after everything was quiet"
         elif kind in {"made", "judged"}:
             yield index, f"there is a new mutation after everything was quiet ({kind})"
@@ -39,6 +40,11 @@ def check(evidence):
     for phone in tale.phones.values():
         if phone.final is not None and phone.name not in told and told:
             yield tale.quiet, f"{phone.name} has not told of one more round"
+
+
+def _is_moved(look):
+    """Tell whether rows have changed; tombstones may be dropped at any time."""
+    return bool(look.changed) or any(look.before[key].is_alive for key in look.gone)
 
 
 def _sequences(tale):
