@@ -97,6 +97,13 @@ class Evidence:
                         found[row.key].setdefault(row.sequence, (look.index, row))
         return {key: [found[key][sequence] for sequence in sorted(found[key])] for key in found}
 
+    @cached_property
+    def is_timed(self):
+        """Whether the sequence of every mutation is known: then every version can be judged."""
+        return bool(self.tale.ledger.sequences) and all(
+            claim.s is not None for claim in self.in_force.values()
+        )
+
     def judge(self, kinds):
         """Yield (index, key, field, what) for every version of every field that a model refutes.
 
@@ -126,7 +133,7 @@ class Evidence:
             if any(write.claim.s is None for write in writes):
                 return
             writes = [write for write in writes if write.claim.s > horizon]
-        is_known = all(write.claim.s is not None for write in writes) and bool(ledger.sequences)
+        is_known = self.is_timed
         seen = None
         for index, row in versions:
             is_last = final is not None and row.sequence == final.sequence

@@ -89,7 +89,8 @@ class Ledger:
             self._settle_outcome(claim)
         self._bound(tale)
         self._settle_members()
-        self.sequences.sort()
+        self.sequences += [claim.s for claim in self.taken.values() if claim.s is not None]
+        self.sequences = sorted(set(self.sequences))
 
     def included(self, sequence):
         """Return the sequence of the mutation that a row version belongs to: what was judged up to
@@ -125,13 +126,30 @@ class Ledger:
             if len(origins) == 1:
                 self.taken[identity] = claims[-1]
                 continue
-            found = [claim for claim in claims if any(told[2] != "" for told in claim.told)]
-            if not found:
-                found = [claim for claim in claims if claim.origin.claims[-1] is claim]
+            found = self._taken_of(identity, claims)
             if len({claim.origin for claim in found}) == 1:
                 self.taken[identity] = found[-1]
             else:
                 self.rivals[identity] = found or claims
+
+    def _taken_of(self, identity, claims):
+        """Return those of several claims to one identity that the primary may have taken: whose
+        clock value it judged, who were told an outcome that counts, or any outcome at all.
+        """
+        judged = {
+            event["h"]
+            for _, event in self._judged
+            if (event["n"], event["c"]) == identity
+            and self.is_valid(event.get("database"), event["s"])
+        }
+        for found in (
+            [claim for claim in claims if claim.origin.h in judged],
+            [claim for claim in claims if any(self.is_valid(t[6], t[3] or 1) for t in claim.told)],
+            [claim for claim in claims if claim.told],
+        ):
+            if found:
+                return found
+        return [claim for claim in claims if claim.origin.claims[-1] is claim]
 
     def _settle_judged(self, tale):
         for index, event in self._judged:

@@ -79,6 +79,7 @@ class ServerRecorder:
             for item in seen.items:
                 self._tell(
                     "judged",
+                    database=None if self._seen is None else self._seen[0],
                     n=item.n,
                     c=item.counter,
                     h=item.mutation.h,
