@@ -255,10 +255,15 @@ class Store:
             self._meta.put("cursor", None)
 
     def reset_read(self) -> None:
-        """Read from zero again; the confirmed rows stay until the new round replaces them."""
+        """Read from zero again; the confirmed rows stay until the new round replaces them.
+
+        Their sequences may be another database's, which no receipt can be compared with.
+        """
         with self._write():
             self._rounds.unstage()
             self._meta.put("cursor", None)
+            self._confirmed.forget_sequences()
+            self._mark_pending()
 
     def become_new(self) -> None:
         """Take a new identity: this file turned out to be a copy of another phone's."""
