@@ -208,6 +208,6 @@ def _stamps(tale):
         for row in look.changed:
             found.add(row.alive[:2])
             for state in row.fields.values():
-                if len(state) == 3 and isinstance(state[0], int):  # noqa: PLR2004
+                if len(state) == 3 and isinstance(state[0], int):
                     found.add((state[0], state[1]))
     return found

@@ -47,7 +47,7 @@ class Claim:
         "ns", "origin", "outcome", "s", "told",
     )  # fmt: skip
 
-    def __init__(self, origin, installation, n, c, changes, index):
+    def __init__(self, origin, *, installation, n, c, changes, index):
         self.origin, self.installation, self.c = origin, installation, c
         self.ns = {n} - {0}
         self.changes, self.index = changes, index
@@ -81,6 +81,7 @@ class Phone:
         self.final = None
         self.rows = {}
         self.came_from = ""
+        self.set_back = []  # when its file was set to a backup
         self.sources = {}  # phones it is a copy of -> index of the copying
 
 
@@ -135,7 +136,7 @@ class Tale:
         return self.phones[name]
 
     def was_told(self, phone, told, index):
-        """Tell whether a phone knew of an outcome by then, or had it in the file it is a copy of."""
+        """Tell whether a phone knew of an outcome by then, itself or by what it is a copy of."""
         at, name = told[0], told[1]
         if name == phone:
             return at <= index
@@ -171,6 +172,7 @@ class Tale:
         self._take_intent(phone, event)
         kept = {c: claim for c, claim in numbering.items() if c <= event["c"]}
         if source == "backup":
+            phone.set_back.append(index)
             phone.own = {claim.origin: None for claim in kept.values()}
         elif len(kept) < len(numbering) and source == "":
             self.complaints.append((index, f"{phone.name}: mutations are gone from its file"))
@@ -201,14 +203,21 @@ class Tale:
     def _make(self, index, phone, event, *, h, version):
         origin = Origin(phone.name, index, h, version, event["changes"])
         self.origins.append(origin)
-        claim = self._claim(origin, event["i"], event["n"], event["c"], event["changes"], index)
+        claim = self._claim(
+            origin,
+            installation=event["i"],
+            n=event["n"],
+            c=event["c"],
+            changes=event["changes"],
+            index=index,
+        )
         claim.confirmed = _dots_of(event["changes"], phone.rows)
         phone.numberings[event["i"], event["n"]][event["c"]] = claim
         phone.queue = phone.numberings[event["i"], event["n"]]
         phone.own[origin] = None
 
-    def _claim(self, origin, installation, n, c, changes, index):
-        claim = Claim(origin, installation, n, c, changes, index)
+    def _claim(self, origin, **told):
+        claim = Claim(origin, **told)
         self.claims.append(claim)
         return claim
 
@@ -233,7 +242,14 @@ class Tale:
                     (index, f"{phone.name}: {counter} was renumbered of nothing")
                 )
                 continue
-            claim = self._claim(origin, event["i"], event["n"], counter, changes, index)
+            claim = self._claim(
+                origin,
+                installation=event["i"],
+                n=event["n"],
+                c=counter,
+                changes=changes,
+                index=index,
+            )
             claim.confirmed = origin.claims[0].confirmed
             queue[counter] = claim
         phone.queue = phone.numberings[event["i"], event["n"]] = queue
@@ -349,7 +365,7 @@ def _dots(state):
     or a multi-value register ([n, add, removed, h, value]); of other fields nothing useful.
     """
     for entry in state or ():
-        if isinstance(entry, list) and len(entry) == 4:  # noqa: PLR2004
+        if isinstance(entry, list) and len(entry) == 4:
             yield entry[0], entry[1], entry[2]
         elif isinstance(entry, list) and len(entry) > 1:
             yield "", entry[0], entry[1]
