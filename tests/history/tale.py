@@ -301,11 +301,11 @@ class Tale:
         self._replay(look, event, is_whole=event["full"])
         self.ledger.server(look, event)
 
-    def _member(self, index, event):
-        self.ledger.member(index, event)
+    def _member(self, _index, event):
+        self.ledger.member(event)
 
-    def _judged(self, index, event):
-        self.ledger.judged(index, event)
+    def _judged(self, _index, event):
+        self.ledger.judged(event)
 
     def _outcomes(self, _index, event):
         self.ledger.outcomes(event)
