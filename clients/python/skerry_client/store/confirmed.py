@@ -162,6 +162,11 @@ class Confirmed:
         self._connection.execute("DELETE FROM _bucket")
         self._connection.execute("DELETE FROM _space")
 
+    def forget_sequences(self) -> None:
+        """Let every confirmed row be older than any receipt, and than any row to come."""
+        for name in self._tables:
+            self._connection.execute(f"UPDATE {quoted(name)} SET _sequence = 0")
+
     def drop_dead(self, horizon: int) -> None:
         """Drop tombstones up to `horizon`; those with pending mutations wait for their outcome."""
         for name in self._tables:

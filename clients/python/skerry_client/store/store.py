@@ -258,6 +258,9 @@ class Store:
         """Read from zero again; the confirmed rows stay until the new round replaces them."""
         with self._write():
             self._rounds.unstage()
+            # Sequences of another database say nothing about receipts of this one (F2).
+            if (cursor := self._meta.cursor) and cursor.database != self._meta.database:
+                self._confirmed.forget_sequences()
             self._meta.put("cursor", None)
 
     def become_new(self) -> None:
