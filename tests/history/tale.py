@@ -173,9 +173,10 @@ class Tale:
         kept = {c: claim for c, claim in numbering.items() if c <= event["c"]}
         if source == "backup":
             phone.set_back.append(index)
-            phone.own = {claim.origin: None for claim in kept.values()}
         elif len(kept) < len(numbering) and source == "":
             self.complaints.append((index, f"{phone.name}: mutations are gone from its file"))
+        if source:
+            phone.own = _known_to(phone.own, event["i"], kept)
         phone.queue = phone.numberings[event["i"], event["n"]] = kept
 
     def _take_intent(self, phone, event):
@@ -338,6 +339,20 @@ class Tale:
         self._held[look.viewer] = rows
         self.looks.append(look)
         return rows
+
+
+def _known_to(own, installation, kept):
+    """Return those of a phone's mutations that an older file of it can know: what it has numbered,
+    and what was made before that under an earlier identity.
+    """
+    first = min((claim.index for claim in kept.values()), default=0)
+    known = {claim.origin for claim in kept.values()}
+    return {
+        origin: None
+        for origin in own
+        if origin in known
+        or all(c.installation != installation and c.index < first for c in origin.claims)
+    }
 
 
 def _dots_of(changes, rows):

@@ -78,3 +78,10 @@ def test_digests_are_those_of_the_protocol(told):
 
 def test_a_tombstone_adds_nothing_to_a_digest():
     assert Row(story.Y10).digest == 0
+
+
+async def test_a_primary_that_is_lost_is_excused_what_was_not_replicated(tmp_path):
+    events = await recorded(tmp_path, seed=4, turns=160, mishaps=False, is_forced=True)
+    report = check(events)
+    assert report.is_clean, str(report)
+    assert report.statistics["looks of a set-back database"] > 0
