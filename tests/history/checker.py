@@ -45,9 +45,7 @@ def check(events, *, checks=CHECKS):
     evidence = Evidence(Tale(events))
     report = Report()
     for module in checks:
-        count = 0
-        for index, message in module.check(evidence):
-            count += 1
+        for count, (index, message) in enumerate(module.check(evidence), 1):
             if count <= SHOWN_MAX:
                 report.violations.append(Violation(module.NAME, index, message))
             else:

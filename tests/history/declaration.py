@@ -22,8 +22,18 @@ def declared(app):
         "read": {
             name: sorted(collection.access.read) for name, collection in app.collections.items()
         },
+        "lensed": _lensed(app),
         "ruled": sorted(name for name, rules in app.rules.items() if rules),
     }
+
+
+def _lensed(app):
+    """Return, by collection, the fields that some older version names or writes otherwise."""
+    found = {}
+    for (collection, _), lens in app.lenses.items():
+        names = {*lens.renamed, *lens.renamed.values(), *lens.up, *lens.down}
+        found[collection] = sorted(names | set(found.get(collection, ())))
+    return found
 
 
 def tell_app(history, app, *, now_ms):

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from tests.history.effects import ALIVE, Mark, effects_of
 from tests.history.models import MODELS, Written
+from tests.history.presence import Presence
 from tests.history.tale import IN_EFFECT
 
 
@@ -64,6 +65,11 @@ class Evidence:
                 ]
                 self.counted[kind] += 1
         return found
+
+    @cached_property
+    def presence(self):
+        """Which of these effects a viewer must show, and whether it does."""
+        return Presence(self)
 
     @cached_property
     def last_server(self):

@@ -50,13 +50,13 @@ class Ledger:
             self._kept[database] = min(kept, self._kept.get(database, kept))
         self._kept[self.database] = SEQUENCE_MAX
 
-    def member(self, _index, event):
+    def member(self, event):
         if event.get("s"):
             told = (event["person"], event["space"], event["s"], event["role"])
-            self._members.add((*told, event.get("database")))
+            self._members.add((*told, event.get("database") or self.database))
 
-    def judged(self, index, event):
-        self._judged.append((index, event))
+    def judged(self, event):
+        self._judged.append((event.get("database") or self.database, event))
 
     def outcomes(self, event):
         self.has_outcomes = True
@@ -84,7 +84,7 @@ class Ledger:
         """Settle which claims count, once the whole history is read."""
         self.is_forked = any(event["what"] in FORKING for _, event in tale.operators)
         self._settle_identities(tale)
-        self._settle_judged(tale)
+        self._settle_judged()
         for claim in tale.claims:
             self._settle_outcome(claim)
         self._bound(tale)
@@ -138,9 +138,9 @@ class Ledger:
         """
         judged = {
             event["h"]
-            for _, event in self._judged
+            for database, event in self._judged
             if (event["n"], event["c"]) == identity
-            and self.is_valid(event.get("database"), event["s"])
+            and self.is_valid(database, event["s"])
         }
         for found in (
             [claim for claim in claims if claim.origin.h in judged],
@@ -151,20 +151,14 @@ class Ledger:
                 return found
         return [claim for claim in claims if claim.origin.claims[-1] is claim]
 
-    def _settle_judged(self, tale):
-        for index, event in self._judged:
-            database = event.get("database")
+    def _settle_judged(self):
+        for database, event in self._judged:
             if database is not None and not self.is_valid(database, event["s"]):
-                continue
-            if database is None and self._is_undone(tale, index):
                 continue
             self.sequences.append(event["s"])
             claim = self.taken.get((event["n"], event["c"]))
             if claim is not None:
                 claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
-
-    def _is_undone(self, tale, index):
-        return any(event["what"] in FORKING and at > index for at, event in tale.operators)
 
     def _settle_outcome(self, claim):
         """Take the ledger's word first, then what phones were told of what counts."""
@@ -226,6 +220,6 @@ def _stamps(tale):
         for row in look.changed:
             found.add(row.alive[:2])
             for state in row.fields.values():
-                if len(state) == 3 and isinstance(state[0], int):  # noqa: PLR2004
+                if len(state) == 3 and isinstance(state[0], int):
                     found.add((state[0], state[1]))
     return found

@@ -130,7 +130,7 @@ def counter(_spec, state, writes, *, own):
     """The sum of the additions in the newest epoch."""
     if not writes:
         return "" if state is None or own else f"{state}: nobody counted"
-    parts = [_counted(write.payload) for write in writes]
+    parts = [counted(write.payload) for write in writes]
     epoch = max(part[0] for part in parts)
     expected = [epoch, sum(delta for at, delta in parts if at == epoch)]
     if state == expected or own:
@@ -138,7 +138,8 @@ def counter(_spec, state, writes, *, own):
     return f"{state}, where the accepted additions make {expected}"
 
 
-def _counted(payload):
+def counted(payload):
+    """Return the epoch that a counter's payload is of, and what it adds."""
     if isinstance(payload, list):
         return payload[0], payload[1]
     if "reset" in payload:
@@ -293,8 +294,9 @@ def append_only(_spec, state, writes, *, own):
         for write in writes
         for i, value in enumerate(write.payload.get("append", ()))
     }
-    found = {(n, c, i): (h, value) for h, n, c, i, value in entries if n != PRIMARY or not own}
-    if len(found) != len([entry for entry in entries if entry[1] != PRIMARY or not own]):
+    entries = [entry for entry in entries if entry[1] != PRIMARY or not own]
+    found = {tuple(entry[1:4]): (entry[0], entry[4]) for entry in entries}
+    if len(found) != len(entries):
         return "an entry is there twice"
     for identity in expected.keys() | found.keys():
         if identity not in found:

@@ -4,7 +4,7 @@ from tests.history.schema import LATEST_WINS
 
 
 def goes_back(kind, before, after):
-    """Return why `after` cannot follow `before` (states; None is "never written"), or "" if it can."""
+    """Return why `after` cannot follow `before` (None is "never written"), or "" if it can."""
     if before is None or before == after:
         return ""
     if after is None:

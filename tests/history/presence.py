@@ -62,22 +62,26 @@ class Presence:
             for key, name, kind, payloads in effects:
                 if not self._is_seen(look, space, key[0]):
                     continue
-                answers.append(
-                    self._answer(claim, mark, look.rows.get(key), key, name, kind, payloads)
-                )
+                row = look.rows.get(key)
+                answer = self._undecided(claim, row, key)
+                if answer is _ASK:
+                    answer = shows(kind, payloads, mark, row, name)
+                answers.append(answer)
         return found
 
     def _is_seen(self, look, space, collection):
         return look.is_server or self._schema.may_read(collection, look.event["spaces"][space])
 
-    def _answer(self, claim, mark, row, key, name, kind, payloads):
+    def _undecided(self, claim, row, key):
+        """Return an answer that no state is needed for, or _ASK."""
         if key in self._collected and (claim.s is None or claim.s <= self._collected[key]):
             return None
         if row is None:
             return None if key in self.perishable else False
-        if row.told_digest is not None:
-            return None
-        return shows(kind, payloads, mark, row, name)
+        return _ASK if row.told_digest is None else None
+
+
+_ASK = object()
 
 
 def _inserted(evidence, identity, key):

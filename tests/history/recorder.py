@@ -18,6 +18,7 @@ from sync_protocol.messages.push import WireMutation
 _decode_row = msgspec.msgpack.Decoder().decode
 _decode_mutation = msgspec.msgpack.Decoder(WireMutation).decode
 _builtins = msgspec.to_builtins
+_PROVISIONAL = "SELECT device, counter FROM _mutation_queue WHERE outcome = 'provisional'"
 _NUMBERED = "SELECT counter, h, payload FROM _mutation_queue WHERE device = 0 ORDER BY counter"
 
 
@@ -318,6 +319,9 @@ class PhoneRecorder:
                 rows.append(
                     [collection, row_id, view.space, list(view.alive), view.fields, bool(stored[6])]
                 )
+        others = store._connection.execute(_PROVISIONAL).fetchall()
+        if others:
+            facts["others"] = [list(other) for other in others]
         self._tell("view", rows=rows, gone=gone, **facts)
 
 

@@ -76,10 +76,12 @@ class ServerRecorder:
 
         async def run_told(pushes):
             result = await run(pushes)
+            with self._file as connection:
+                database = _meta(connection).get("database")
             for item in seen.items:
                 self._tell(
                     "judged",
-                    database=None if self._seen is None else self._seen[0],
+                    database=database,
                     n=item.n,
                     c=item.counter,
                     h=item.mutation.h,

@@ -37,6 +37,7 @@ from tests.history.history import History
 from tests.history.recorder import PhoneRecorder
 from tests.history.server import ServerRecorder
 
+_SEQUENCE = "SELECT CAST(value AS INTEGER) FROM sk_meta WHERE key = 'sequence'"
 SPACES = ("north", "south")
 ITEMS = tuple(f"item-{index}" for index in range(4))
 FOLDERS = tuple(f"folder-{index}" for index in range(3))
@@ -149,7 +150,7 @@ class Run:
         await self.fleet.open()
         path = self.folder / "node" / f"{TENANT}.db"
         self.server = ServerRecorder(self.history, "node", path, self.app, now_ms=self.now_ms)
-        self.server.tap(self.fleet.harness.tenant.ingest)
+        self._serve()
         for index, person in enumerate(PEOPLE):
             await self.join(person, SPACES[0], "lead" if index == 0 else "member")
             if index < 2:
@@ -158,6 +159,26 @@ class Run:
             phone = self.phones[person] = Phone(self, person, person)
             phone.open()
         await self._begin()
+
+    def _serve(self):
+        self.server.tap(self.fleet.harness.tenant.ingest)
+
+    async def copy(self):
+        """Let a replica have what the primary has; only that is safe from now on."""
+        self.server.close()
+        await self.fleet.copy()
+        self._serve()
+        self.fleet.standing.safe = (await self.fleet.harness.sql(_SEQUENCE))[0][0]
+
+    async def take_over(self):
+        """Lose the primary, with all that was not replicated; the copy goes on."""
+        self.server.close()
+        await self.fleet.take_over()
+        self._serve()
+        self.fleet.standing.safe = None
+        told = {"e": "operator", "t": self.now_ms(), "what": "promote-force", "node": "node"}
+        self.history.add(told)
+        self.server.look()
 
     async def _begin(self):
         """Make the rows that everybody writes to."""
@@ -378,8 +399,8 @@ EDITS = {
 }
 
 
-async def recorded(folder, *, seed, turns=300, mishaps=True):
-    """Return the events of one run."""
+async def recorded(folder, *, seed, turns=300, mishaps=True, is_forced=False):
+    """Return the events of one run; `is_forced`: the primary is lost in the middle."""
     run = Run(folder, seed)
     await run.open()
     try:
@@ -391,6 +412,12 @@ async def recorded(folder, *, seed, turns=300, mishaps=True):
             await run.work(turns // 6)
             run.restore_backup("bob")
             await run.work(turns // 6)
+        elif is_forced:
+            await run.work(turns // 2)
+            await run.copy()
+            await run.work(turns // 4)
+            await run.take_over()
+            await run.work(turns // 4)
         else:
             await run.work(turns)
         await run.quiesce()

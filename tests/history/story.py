@@ -1,7 +1,7 @@
 """A short history made by hand, in which everything is right; tests break one thing in it each.
 
-Two phones (a of ann, b of bob), one primary, an edge, two spaces: north, where both are members, and
-south, where ann is alone until she leaves. What happens, by the primary's sequence:
+Two phones (a of ann, b of bob), one primary, an edge, two spaces: north, where both are members,
+and south, where ann is alone until she leaves. What happens, by the primary's sequence:
 
     1 2 3   ann and bob become members of north, ann of south
     4 5     a's 1: inserts item x and item y together
@@ -222,9 +222,10 @@ class Story:
         s = max(row[5] for row in self._server.values())
         self.tell("quiet")
         for p, held in self._held.items():
+            columns = [_columns(row) for row in held.values() if row[3][2]]
             self.tell(
                 "final", p=p, database="db", cursor=s, spaces=self._spaces[p], pending=[],
-                rows=list(held.values()), columns=[_columns(row) for row in held.values() if row[3][2]],
+                rows=list(held.values()), columns=columns,
                 digests={space: self.digest(p, space) for space in self._spaces[p]},
             )  # fmt: skip
         self.server(s, full=True)
@@ -248,9 +249,8 @@ def _columns(row):
         "visits": lambda state: state[1],
         "stock": lambda state: sum(entry[1] - entry[3] for entry in state),
     }
-    return [
-        row[0], row[1], {name: shown[name](state) for name, state in row[4].items() if name in shown}
-    ]  # fmt: skip
+    columns = {name: shown[name](state) for name, state in row[4].items() if name in shown}
+    return [row[0], row[1], columns]
 
 
 def told(*, patched=lambda row: row, more=lambda _story: None, own=()):
@@ -297,7 +297,7 @@ def told(*, patched=lambda row: row, more=lambda _story: None, own=()):
     story.confirm("b", 8, *story._held["b"].values(), why="start", full=True)
     story.make("b", 4, row=F13)
     story.merge("b", 4, F13, T14)
-    story.make("b", 5, row=[*X9[:4], {**X9[4], "title": [at(9), BOB, "never"]}])
+    story.make("b", 5, row=[*X9[:4], {**X9[4], "title": [at(9), BOB, "never"]}, 9])
     story.merge("b", 5, o="rejected")
     story.confirm("b", 14, X9, Y10, F13, T14)
     story.confirm("a", 14, F13, T14)

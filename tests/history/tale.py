@@ -47,7 +47,7 @@ class Claim:
         "ns", "origin", "outcome", "s", "told",
     )  # fmt: skip
 
-    def __init__(self, origin, installation, n, c, changes, index):
+    def __init__(self, origin, *, installation, n, c, changes, index):
         self.origin, self.installation, self.c = origin, installation, c
         self.ns = {n} - {0}
         self.changes, self.index = changes, index
@@ -82,6 +82,7 @@ class Phone:
         self.rows = {}
         self.came_from = ""
         self.through = []  # (index, n, counter): all up to it are judged, the phone was told
+        self.set_back = []  # when its file was set to a backup
         self.sources = {}  # phones it is a copy of -> index of the copying
 
 
@@ -143,7 +144,7 @@ class Tale:
         )
 
     def was_told(self, phone, told, index):
-        """Tell whether a phone knew of an outcome by then, or had it in the file it is a copy of."""
+        """Tell whether a phone knew of an outcome by then, itself or by what it is a copy of."""
         at, name = told[0], told[1]
         if name == phone:
             return at <= index
@@ -179,9 +180,11 @@ class Tale:
         self._take_intent(phone, event)
         kept = {c: claim for c, claim in numbering.items() if c <= event["c"]}
         if source == "backup":
-            phone.own = {claim.origin: None for claim in kept.values()}
+            phone.set_back.append(index)
         elif len(kept) < len(numbering) and source == "":
             self.complaints.append((index, f"{phone.name}: mutations are gone from its file"))
+        if source:
+            phone.own = _known_to(phone.own, event["i"], kept)
         phone.queue = phone.numberings[event["i"], event["n"]] = kept
 
     def _take_intent(self, phone, event):
@@ -209,14 +212,21 @@ class Tale:
     def _make(self, index, phone, event, *, h, version):
         origin = Origin(phone.name, index, h, version, event["changes"])
         self.origins.append(origin)
-        claim = self._claim(origin, event["i"], event["n"], event["c"], event["changes"], index)
+        claim = self._claim(
+            origin,
+            installation=event["i"],
+            n=event["n"],
+            c=event["c"],
+            changes=event["changes"],
+            index=index,
+        )
         claim.confirmed = _dots_of(event["changes"], phone.rows)
         phone.numberings[event["i"], event["n"]][event["c"]] = claim
         phone.queue = phone.numberings[event["i"], event["n"]]
         phone.own[origin] = None
 
-    def _claim(self, origin, installation, n, c, changes, index):
-        claim = Claim(origin, installation, n, c, changes, index)
+    def _claim(self, origin, **told):
+        claim = Claim(origin, **told)
         self.claims.append(claim)
         return claim
 
@@ -243,7 +253,14 @@ class Tale:
                     (index, f"{phone.name}: {counter} was renumbered of nothing")
                 )
                 continue
-            claim = self._claim(origin, event["i"], event["n"], counter, changes, index)
+            claim = self._claim(
+                origin,
+                installation=event["i"],
+                n=event["n"],
+                c=counter,
+                changes=changes,
+                index=index,
+            )
             claim.confirmed = origin.claims[0].confirmed
             queue[counter] = claim
         phone.queue = phone.numberings[event["i"], event["n"]] = queue
@@ -297,11 +314,11 @@ class Tale:
         self._replay(look, event, is_whole=event["full"])
         self.ledger.server(look, event)
 
-    def _member(self, index, event):
-        self.ledger.member(index, event)
+    def _member(self, _index, event):
+        self.ledger.member(event)
 
-    def _judged(self, index, event):
-        self.ledger.judged(index, event)
+    def _judged(self, _index, event):
+        self.ledger.judged(event)
 
     def _outcomes(self, _index, event):
         self.ledger.outcomes(event)
@@ -336,6 +353,20 @@ class Tale:
         return rows
 
 
+def _known_to(own, installation, kept):
+    """Return those of a phone's mutations that an older file of it can know: what it has numbered,
+    and what was made before that under an earlier identity.
+    """
+    first = min((claim.index for claim in kept.values()), default=0)
+    known = {claim.origin for claim in kept.values()}
+    return {
+        origin: None
+        for origin in own
+        if origin in known
+        or all(c.installation != installation and c.index < first for c in origin.claims)
+    }
+
+
 def _dots_of(changes, rows):
     """Return the latest dots that the author's confirmed rows hold, of all fields it names dots in:
     (key, field, element, n) to counter.
@@ -361,7 +392,7 @@ def _dots(state):
     or a multi-value register ([n, add, removed, h, value]); of other fields nothing useful.
     """
     for entry in state or ():
-        if isinstance(entry, list) and len(entry) == 4:  # noqa: PLR2004
+        if isinstance(entry, list) and len(entry) == 4:
             yield entry[0], entry[1], entry[2]
         elif isinstance(entry, list) and len(entry) > 1:
             yield "", entry[0], entry[1]

@@ -40,7 +40,10 @@ def x_with(changed, *, since=6):
     def patched(row):
         if row[:2] != ["item", "x"] or len(row) < 6 or row[5] < since:
             return row
-        return [*row[:4], {**row[4], **changed}, *row[5:]]
+        states = {**row[4], **changed}
+        if row[4]["title"][2] == "never":
+            states["title"] = row[4]["title"]  # It is pending: the phone has folded it on top.
+        return [*row[:4], states, *row[5:]]
 
     return told(patched=patched)
 
@@ -147,9 +150,7 @@ def one_mutation_under_two_identities(events):
 
 
 def half_a_mutation_at_a_phone(events):
-    put_before(
-        events, find(events, "confirmed", p="a", cursor=14), confirmed("a", 13, story.F13)
-    )
+    put_before(events, find(events, "confirmed", p="a", cursor=14), confirmed("a", 13, story.F13))
 
 
 def half_a_mutation_at_an_edge(events):
@@ -179,9 +180,7 @@ def a_row_goes_back(events):
 
 
 def a_cursor_goes_back(events):
-    put_before(
-        events, find(events, "confirmed", p="b", why="start", nth=1), confirmed("b", 7)
-    )
+    put_before(events, find(events, "confirmed", p="b", why="start", nth=1), confirmed("b", 7))
 
 
 def a_living_row_goes(events):
@@ -213,9 +212,9 @@ def clocks_of_a_device_fall(events):
 
 NOT_SEEN = [[ANN, 1, 1, 0, None], [BOB, 1, 1, 0, None]]
 MISTAKES = [
-    ("an addition counts twice", x_with({"visits": [0, 8]}), {"H08"}),
-    ("an addition is missing", x_with({"visits": [0, 2]}), {"H08"}),
-    ("an epoch comes from nowhere", x_with({"visits": [1, 5]}), {"H08"}),
+    ("an addition counts twice", x_with({"visits": [0, 8]}, since=8), {"H08"}),
+    ("an addition is missing", x_with({"visits": [0, 2]}, since=8), {"H08"}),
+    ("an epoch comes from nowhere", x_with({"visits": [1, 5]}, since=8), {"H08"}),
     (
         "more is used than granted",
         x_with({"stock": [[ANN, 5, 0, 0, 0], [BOB, 0, 3, 4, 99]]}, since=9),
@@ -335,6 +334,18 @@ def sql_misses_a_row(events):
     find(events, "final", p="b")["columns"].pop()
 
 
+def a_pending_addition_counts_twice(events):
+    find(events, "view", p="b", of="write", c=1)["rows"][0][4]["visits"] = [0, 8]
+
+
+def a_confirmed_addition_counts_twice(events):
+    find(events, "view", p="a", of="sync")["rows"][0][4]["visits"] = [0, 4]
+
+
+def a_provisional_addition_is_not_shown(events):
+    find(events, "view", p="a", of="write", c=2)["others"] = [[BOB, 1]]
+
+
 BROKEN = [
     (an_edge_differs_in_metadata, {"H01"}),
     (a_phone_does_not_know_a_space, {"H01"}),
@@ -373,10 +384,15 @@ BROKEN = [
     (the_primary_goes_on, {"H18"}),
     (sql_shows_something_else, {"H19"}),
     (sql_misses_a_row, {"H19"}),
+    (a_pending_addition_counts_twice, {"H20"}),
+    (a_confirmed_addition_counts_twice, {"H20"}),
+    (a_provisional_addition_is_not_shown, {"H20"}),
 ]
 
 
-@pytest.mark.parametrize(("broken", "expected"), BROKEN, ids=lambda case: getattr(case, "__name__", ""))
+@pytest.mark.parametrize(
+    ("broken", "expected"), BROKEN, ids=lambda case: getattr(case, "__name__", "")
+)
 def test_a_broken_history_is_found(broken, expected):
     events = told()
     broken(events)
@@ -384,7 +400,9 @@ def test_a_broken_history_is_found(broken, expected):
     assert set(report.checks) == expected, str(report)
 
 
-@pytest.mark.parametrize(("name", "events", "expected"), MISTAKES, ids=[name for name, *_ in MISTAKES])
+@pytest.mark.parametrize(
+    ("name", "events", "expected"), MISTAKES, ids=[name for name, *_ in MISTAKES]
+)
 def test_a_mistake_of_the_engine_is_found(name, events, expected):
     report = check(events)
     assert set(report.checks) == expected, str(report)
@@ -398,7 +416,9 @@ def test_every_check_is_the_only_one_to_report_something():
 
 def test_more_than_enough_violations_are_counted():
     def everywhere(row):
-        return [*row[:4], {**row[4], "visits": [0, 99]}, *row[5:]] if row[:2] == ["item", "x"] else row
+        return (
+            [*row[:4], {**row[4], "visits": [0, 99]}, *row[5:]] if row[:2] == ["item", "x"] else row
+        )
 
     report = check(told(patched=everywhere))
     assert not report.is_clean

@@ -273,3 +273,31 @@ async def test_a_stale_welcome_lets_nothing_wait_again(world):
     ending = await world.sync(ann)
     assert ending.why == "lost", "a node behind what the phone has read is not waited for for ever"
     assert (seen(ann, Airfield, row).visits, ann.pending()) == (3, [])
+
+
+async def test_what_the_new_primary_merges_shows_until_its_rows_are_read(world):
+    """Rows of the lost database may have higher sequences than the receipts of the new one."""
+    ann, bob = world.phone("ann"), world.phone("bob")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    await world.sync(bob)
+    await world.fleet.copy()
+    world.fleet.standing.safe = ann.store.cursor.sequence
+    for _ in range(3):
+        bob.edit(Airfield, row, visits=Add(2))
+    await world.sync(bob)
+    await world.sync(ann)
+    await world.fleet.take_over()
+    ann.edit(Airfield, row, visits=Add(8), name="mine")
+
+    def unread(message):
+        if isinstance(message, Pull):
+            raise LinkLost("tunnel")
+
+    await world.sync(ann, trouble=unread)
+    assert ann.pending() == [], "the new primary has merged it"
+    assert (seen(ann, Airfield, row).visits, seen(ann, Airfield, row).name) == (15, "mine")
+    await world.sync(bob)
+    await world.sync(ann)
+    assert (seen(ann, Airfield, row).visits, seen(ann, Airfield, row).name) == (15, "mine")
+    assert await world.visits(row) == 15

@@ -20,6 +20,7 @@ from tests.history.checks import (
     tombstones,
     trees,
     uniqueness,
+    view_sums,
 )
 
 CHECKS = (
@@ -42,4 +43,5 @@ CHECKS = (
     checkpoints,
     quiescence,
     columns,
+    view_sums,
 )

@@ -1,13 +1,13 @@
 """H16 access never leaks: a phone holds rows of spaces its person is in, and nothing else.
 
-Decided, at every state of a phone's confirmed rows: for each row, its person was in the space at the
-cursor's sequence, in a role that may read the collection; the spaces it knows, and the roles, are
-those of that sequence; so a phone whose cursor has passed a removal holds nothing of the space, and
-none holds rows of a space from before it was in it. Rows that are only shown (views) are of its own
-writing or of a space it knows.
+Decided, at every state of a phone's confirmed rows: for each row, its person was in the space at
+the cursor's sequence, in a role that may read the collection; the spaces it knows, and the roles,
+are those of that sequence; so a phone whose cursor has passed a removal holds nothing of the
+space, and none holds rows of a space from before it was in it. Rows that are only shown (views)
+are of its own writing or of a space it knows.
 
-Excused: states without a cursor, or of a database that was set back; memberships whose sequence the
-history does not tell.
+Excused: states without a cursor, or of a database that was set back; memberships whose sequence
+the history does not tell.
 """
 
 from tests.history.rows import name_of
@@ -55,8 +55,8 @@ def _look(evidence, look, spaces):
             yield (
                 look.index,
                 (
-                    f"{look.viewer} at {look.sequence} holds {name_of(row.key)} of {row.space!r}, where "
-                    f"{look.person} is not in it"
+                    f"{look.viewer} at {look.sequence} holds {name_of(row.key)} of "
+                    f"{row.space!r}, where {look.person} is not in it"
                 ),
             )
         elif not evidence.tale.schema.may_read(row.key[0], role):

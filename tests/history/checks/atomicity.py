@@ -4,17 +4,17 @@ Decided: for every mutation that was merged and wrote to more than one row or fi
 every state of every phone's confirmed rows and of every node's database.
 
 Excused: rows and collections the viewer may not read; effects that a state does not tell (sums,
-unknown clock values) or above which another device's write stands; rows whose tombstone may be gone; states
-of a database that was set back.
+unknown clock values) or above which another device's write stands; rows whose tombstone may be
+gone; states of a database that was set back.
 """
 
-from tests.history.presence import Presence, is_fresh
+from tests.history.presence import is_fresh
 
 NAME = "H04 atomic visibility"
 
 
 def check(evidence):
-    presence = Presence(evidence)
+    presence = evidence.presence
     several = {
         identity
         for identity, effects in presence.effects.items()
@@ -33,20 +33,21 @@ def check(evidence):
         key: [identity for identity in identities if identity in several]
         for key, identities in presence.by_row.items()
     }
-    for viewer, looks in evidence.tale.by_viewer().items():
+    for looks in evidence.tale.by_viewer().values():
         whole, before = set(), None
         for look in looks:
             if is_fresh(look, before):
                 whole.clear()
             before = look
             if look.is_valid:
-                yield from _look(evidence, presence, by_row, viewer, look, whole)
+                touched = dict.fromkeys(
+                    identity for row in look.changed for identity in by_row.get(row.key, ())
+                )
+                yield from _look(evidence, look, touched, whole)
 
 
-def _look(evidence, presence, by_row, viewer, look, whole):
-    touched = dict.fromkeys(
-        identity for row in look.changed for identity in by_row.get(row.key, ())
-    )
+def _look(evidence, look, touched, whole):
+    presence = evidence.presence
     for identity in touched:
         if identity in whole:
             continue
@@ -54,7 +55,7 @@ def _look(evidence, presence, by_row, viewer, look, whole):
         for space, answers in presence.answers(identity, look).items():
             if True in answers and False in answers:
                 claim = evidence.in_force[identity]
-                yield look.index, f"{viewer} shows a part of {claim} in {space}"
+                yield look.index, f"{look.viewer} shows a part of {claim} in {space}"
             is_whole = is_whole and False not in answers
         if is_whole:
             evidence.counted["mutations seen whole"] += 1

@@ -1,12 +1,13 @@
 """H17 checkpoints verified: a phone's rows have the digests the server gave, and it knows its own.
 
 Decided: at every round, poke and repair, for every space a digest was given for, the digest of the
-rows the phone then holds, computed anew from docs/PROTOCOL.md, equals it; in the end the phone's own
-running digests equal those of its rows, and those of all phones of a space with the same role agree.
+rows the phone then holds, computed anew from docs/PROTOCOL.md, equals it; in the end the phone's
+own running digests equal those of its rows, and those of all phones of a space with the same role
+agree.
 
 Excused: a repair's digest is of a later moment: where the phone itself says that it does not match
-yet (`mismatched`), another round follows. A mismatch in a round or poke is a violation, except on a
-phone whose file was damaged on purpose before (a `fault` with what = "damage" and its name).
+yet (`mismatched`), another round follows. A mismatch in a round or poke is a violation, except on
+a phone whose file was damaged on purpose before (a `fault` with what = "damage" and its name).
 """
 
 from tests.history.rows import MODULUS

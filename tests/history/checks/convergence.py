@@ -56,7 +56,7 @@ def _rows(index, viewer, rows, expected):
         have, want = rows.get(key), expected.get(key)
         if have is None or want is None:
             other = want if have is None else have
-            if other.is_alive:
+            if other is not None and other.is_alive:
                 what = "has not got" if have is None else "has, and the primary has not,"
                 yield index, f"{viewer} {what} {name_of(key)}"
         elif have.told_digest is not None:

@@ -8,13 +8,12 @@ Excused: as for H04, and rows of spaces the viewer is not in.
 
 from collections import defaultdict
 
-from tests.history.presence import Presence, is_fresh
+from tests.history.presence import is_fresh
 
 NAME = "H07 device order"
 
 
 def check(evidence):
-    presence = Presence(evidence)
     by_device = defaultdict(list)
     position = {}
     for identity in evidence.in_force:
@@ -28,7 +27,7 @@ def check(evidence):
                 seen.clear()
             before = look
             if look.is_valid:
-                for what in _look(evidence, presence, by_device, position, look, seen):
+                for what in _look(evidence, by_device, position, look, seen):
                     yield look.index, f"{viewer} {what}"
 
 
@@ -44,7 +43,8 @@ def _clocks(evidence, by_device):
             last = claim
 
 
-def _look(evidence, presence, by_device, position, look, seen):
+def _look(evidence, by_device, position, look, seen):
+    presence = evidence.presence
     for row in look.changed:
         for identity in presence.by_row.get(row.key, ()):
             n, place = identity[0], position[identity]

@@ -1,16 +1,16 @@
 """H02 nothing accepted is lost: not by the phone, not by an edge, not by the primary.
 
-Decided: a mutation that was made is in its phone's file after a kill; in the end every mutation of a
-phone that lives has an outcome; one that an edge accepted has one whatever became of the phone; one
-that a phone was told is merged is merged in the ledger that counts; and a phone that has read past
-the sequence of a mutation shows it, in every row it holds of it.
+Decided: a mutation that was made is in its phone's file after a kill; in the end every mutation of
+a phone that lives has an outcome; one that an edge accepted has one whatever became of the phone;
+one that a phone was told is merged is merged in the ledger that counts; and a phone that has read
+past the sequence of a mutation shows it, in every row it holds of it.
 
 Excused: what a kill left between intent and local commit; what a backup did not have; mutations of
 lost phones that nobody had accepted; after `restore`, what the database restored did not have;
 accepted ones at an edge that was removed.
 """
 
-from tests.history.presence import Presence, is_fresh
+from tests.history.presence import is_fresh
 from tests.history.tale import IN_EFFECT, REFUSED
 
 NAME = "H02 nothing lost"
@@ -76,7 +76,7 @@ def _is_excused(tale, claim, told_at):
 
 
 def _unshown(evidence):
-    presence = Presence(evidence)
+    presence = evidence.presence
     by_sequence = sorted(
         (claim.s, identity) for identity, claim in evidence.in_force.items() if claim.s is not None
     )
@@ -95,10 +95,8 @@ def _unshown(evidence):
                 for space, answers in presence.answers(identity, look).items():
                     if False in answers:
                         claim = evidence.in_force[identity]
+                        what = f"{claim} (merged at {claim.s}) in {space}"
                         yield (
                             look.index,
-                            (
-                                f"{viewer} has read up to {look.sequence} and does not show {claim} "
-                                f"(merged at {claim.s}) in {space}"
-                            ),
+                            f"{viewer} has read up to {look.sequence} and does not show {what}",
                         )

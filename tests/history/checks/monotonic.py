@@ -46,21 +46,23 @@ def _changes(evidence, previous, look):
         evidence.counted["rows replaced"] += 1
         if row.sequence < old.sequence:
             yield f"holds {name_of(row.key)} of {row.sequence} after {old.sequence}"
-        if not old.is_alive and row.key in collected:
-            continue
-        wrong = alive_goes_back(old.alive, row.alive)
-        if wrong:
-            yield f"{name_of(row.key)}: {wrong}"
-        for name, state in old.fields.items():
-            kind = evidence.tale.schema.kind(row.key[0], name)
-            wrong = goes_back(kind, state, row.fields.get(name))
-            if wrong:
-                yield f"{name_of(row.key)}.{name}: {wrong}"
+        if old.is_alive or row.key not in collected:
+            yield from _states(evidence.tale.schema, old, row)
     for key in look.gone:
         old = look.before[key]
         role = _role(look, old.space)
         if old.is_alive and (look.is_server or (role and role == _role(previous, old.space))):
             yield f"has lost the living {name_of(key)}"
+
+
+def _states(schema, old, row):
+    wrong = alive_goes_back(old.alive, row.alive)
+    if wrong:
+        yield f"{name_of(row.key)}: {wrong}"
+    for name, state in old.fields.items():
+        wrong = goes_back(schema.kind(row.key[0], name), state, row.fields.get(name))
+        if wrong:
+            yield f"{name_of(row.key)}.{name}: {wrong}"
 
 
 def _role(look, space):

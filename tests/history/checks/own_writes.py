@@ -5,7 +5,7 @@ every mutation of this phone that wrote to the row shows (or something later in 
 with a mutation that nobody has judged is there; and the view of a counter is the confirmed sum plus
 what is not confirmed yet, each once.
 
-Excused: refused mutations, from when the phone knows that all up to them are judged; what a backup did not have; merged ones in rows that the phone no longer
+Excused: refused mutations; what a backup did not have; merged ones in rows that the phone no longer
 holds (H02 and H16 decide whether it should); after a database was set back, mutations
 that it has not got again.
 """
@@ -23,37 +23,41 @@ NUMBERS_MAX = 8
 
 def check(evidence):
     tale = evidence.tale
-    touching = defaultdict(set)
+    touching = defaultdict(dict)  # key -> the origins that write to it, in their order
     effects = {}
     for origin in tale.origins:
         effects[origin] = effects_of(origin.changes, tale.schema)
         for key, _ in effects[origin]:
-            touching[key].add(origin)
+            touching[key][origin] = None
     for index, phone, event, own, held in tale.views:
         owned = set(own)
         for told in event["rows"]:
             row = Row(told[:5])
-            for origin in touching[row.key] & owned:
-                excusing = REFUSED if row.key in held else FINAL
-                if _is_void(tale, origin) or _is_told(tale, origin, phone, index, excusing):
-                    continue
-                if _is_known_refused(tale, origin, phone, index):
-                    continue
-                evidence.counted[f"own writes viewed after a {event['of']}"] += 1
-                missing = _missing(origin, effects[origin], row)
-                if missing is not None:
-                    yield index, f"{phone} does not show {origin} in {name_of(row.key)}{missing}"
+            mine = [origin for origin in touching.get(row.key, ()) if origin in owned]
+            for what in _row(evidence, effects, mine, row, (index, phone, event["of"], held)):
+                yield index, f"{phone} {what}"
         for key in map(tuple, event["gone"]):
-            for origin in touching[key] & owned:
-                if not _is_told(tale, origin, phone, index, FINAL):
+            if event["of"] == "write":
+                yield index, f"{phone} has just written {name_of(key)}, and it is not there"
+            for origin in touching.get(key, ()):
+                if origin in owned and not _is_told(tale, origin, phone, index, FINAL):
                     yield index, f"{phone} has lost {name_of(key)}, and with it {origin}"
-        if event["of"] == "write":
-            yield from _is_there(index, phone, event)
 
 
-def _is_there(index, phone, event):
-    for key in map(tuple, event["gone"]):
-        yield index, f"{phone} has just written {name_of(key)}, and it is not there"
+def _row(evidence, effects, mine, row, seen):
+    index, phone, occasion, held = seen
+    excusing = REFUSED if row.key in held else FINAL
+    for origin in mine:
+        if _is_void(evidence.tale, origin):
+            continue
+        if _is_told(evidence.tale, origin, phone, index, excusing):
+            continue
+        if _is_known_refused(evidence.tale, origin, phone, index):
+            continue
+        evidence.counted[f"own writes viewed after a {occasion}"] += 1
+        missing = _missing(origin, effects[origin], row)
+        if missing is not None:
+            yield f"does not show {origin} in {name_of(row.key)}{missing}"
 
 
 def _is_told(tale, origin, phone, index, outcomes):

@@ -3,7 +3,7 @@
 Decided: at its end no phone has a mutation without a final outcome; after it, no phone pushes
 anything, no confirmed row changes, and the primary's sequence stays.
 
-Excused: lost phones; tombstones that are dropped because every device has read them.
+Excused: lost phones.
 """
 
 NAME = "H18 quiescence"
@@ -18,31 +18,34 @@ def check(evidence):
     for index, event in enumerate(tale.events):
         if index < tale.quiet:
             continue
-        kind = event["e"]
-        if kind == "final" and event["pending"]:
-            yield index, f"{event['p']} still has {event['pending']} without an outcome"
-        elif kind == "again":
+        if event["e"] == "again":
             told.add(event["p"])
             evidence.counted["rounds after the end"] += 1
-            if event["pushed"] or event["rows"]:
-                yield (
-                    index,
-                    (
-                        f"{event['p']} has pushed {event['pushed']} mutations and changed "
-                        f"{event['rows']} rows in one more round"
-                    ),
-                )
-        elif kind == "confirmed" and event["why"] != "start" and _is_moved(looks[index]):
-            yield index, f"{event['p']} has changed rows after everything was quiet"
-        elif kind in {"made", "judged"}:
-            yield index, f"there is a new mutation after everything was quiet ({kind})"
+        moved = _moved(event, looks.get(index))
+        if moved:
+            yield index, moved
     yield from _sequences(tale)
     for phone in tale.phones.values():
         if phone.final is not None and phone.name not in told and told:
             yield tale.quiet, f"{phone.name} has not told of one more round"
 
 
-def _is_moved(look):
+def _moved(event, look):
+    """Return what an event after the end tells that has moved, or ""."""
+    kind, phone = event["e"], event.get("p")
+    if kind == "final" and event["pending"]:
+        return f"{phone} still has {event['pending']} without an outcome"
+    if kind == "again" and (event["pushed"] or event["rows"]):
+        pushed, rows = event["pushed"], event["rows"]
+        return f"{phone} has pushed {pushed} mutations and changed {rows} rows in one more round"
+    if kind == "confirmed" and event["why"] != "start" and _is_changed(look):
+        return f"{phone} has changed rows after everything was quiet"
+    if kind in {"made", "judged"}:
+        return f"there is a new mutation after everything was quiet ({kind})"
+    return ""
+
+
+def _is_changed(look):
     """Tell whether rows have changed; tombstones may be dropped at any time."""
     return bool(look.changed) or any(look.before[key].is_alive for key in look.gone)
 

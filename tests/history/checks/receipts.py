@@ -44,10 +44,10 @@ def _told(evidence, claim, forks):
             yield index, f"{phone} was told {outcome!r} of {claim}"
             continue
         evidence.counted[outcome] += 1
-        if previous is not None and previous[2] != outcome:
-            if not any(previous[0] < at < index for at in forks):
-                yield index, f"{claim} was {previous[2]} (told {previous[1]}), then {outcome}"
-        previous = told
+        last, previous = previous, told
+        if last is None or last[2] == outcome or any(last[0] < at < index for at in forks):
+            continue
+        yield index, f"{claim} was {last[2]} (told {last[1]}), then {outcome}"
     if previous is None or claim.outcome is None:
         return
     ledger = evidence.tale.ledger

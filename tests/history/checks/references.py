@@ -41,12 +41,8 @@ def _look(evidence, look, declared):
             evidence.counted["references"] += 1
             target = look.rows.get((collection, state[2]))
             if target is None or not target.is_alive or target.space != row.space:
-                yield (
-                    look.index,
-                    (
-                        f"{look.viewer}: {name_of(key)}.{field} refers to {state[2]!r}, which is not there"
-                    ),
-                )
+                what = f"{name_of(key)}.{field} refers to {state[2]!r}, which is not there"
+                yield look.index, f"{look.viewer}: {what}"
 
 
 def _may_read(evidence, look, row, collection):

@@ -1,8 +1,8 @@
 """H15 tombstones never resurrect: what was deleted stays so until somebody brings it back.
 
 Decided: every living row of every replica is alive by the stamp of an insert or a restore that was
-accepted (or by the primary's own, n = 1, in an app where it revives rows: `edit_wins`, or what rules
-derive); a row whose tombstone was collected comes back by a later insert only.
+accepted (or by the primary's own, n = 1, in an app where it revives rows: `edit_wins`, or what
+rules derive); a row whose tombstone was collected comes back by a later insert only.
 
 Excused: stamps whose mutation the history does not tell (unknown devices, databases set back).
 """
@@ -58,10 +58,5 @@ def _row(evidence, look, row, births, dead):
         return
     marks = births.get((row.key, n), ())
     if not any(mark.low <= h <= mark.high for mark in marks):
-        yield (
-            look.index,
-            (
-                f"{look.viewer}: {name_of(row.key)} is alive by ({h}, {n}), which inserted or restored "
-                "nothing"
-            ),
-        )
+        what = f"is alive by ({h}, {n}), which inserted or restored nothing"
+        yield look.index, f"{look.viewer}: {name_of(row.key)} {what}"

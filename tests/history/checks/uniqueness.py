@@ -1,7 +1,7 @@
 """H12 uniqueness: no two living rows have the same values where the app declares them unique.
 
-Decided: in every state of every node's database, within a space or the whole tenant as declared, and
-in every state of a phone within each space.
+Decided: in every state of every node's database, within a space or the whole tenant as declared,
+and in every state of a phone within each space.
 
 Excused: rows in which one of the fields was never written or is empty (null).
 """

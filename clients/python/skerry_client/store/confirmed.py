@@ -67,13 +67,6 @@ class Confirmed:
         """Take a table that its owner has created, and return the one to use."""
         return self._tables.setdefault(table.name, table)
 
-    def forget_sequences(self) -> None:
-        """Let no confirmed row claim to hold what a receipt tells of: another database counts."""
-        for name in self._tables:
-            self._connection.execute(
-                f"UPDATE {quoted(name)} SET _sequence = 0 WHERE _state IS NOT NULL"
-            )
-
     def has_rows(self, collection: str) -> bool:
         """Tell whether a collection has confirmed rows."""
         return self.holds(self.table(collection), "_state IS NOT NULL")
@@ -168,6 +161,11 @@ class Confirmed:
         self._sums.clear()
         self._connection.execute("DELETE FROM _bucket")
         self._connection.execute("DELETE FROM _space")
+
+    def forget_sequences(self) -> None:
+        """Let every confirmed row be older than any receipt, and than any row to come."""
+        for name in self._tables:
+            self._connection.execute(f"UPDATE {quoted(name)} SET _sequence = 0")
 
     def drop_dead(self, horizon: int) -> None:
         """Drop tombstones up to `horizon`; those with pending mutations wait for their outcome."""

@@ -255,15 +255,14 @@ class Store:
             self._meta.put("cursor", None)
 
     def reset_read(self) -> None:
-        """Read from zero again; the confirmed rows stay until the new round replaces them.
-
-        Their sequences may be another database's, which no receipt can be compared with.
-        """
+        """Read from zero again; the confirmed rows stay until the new round replaces them."""
         with self._write():
             self._rounds.unstage()
+            # Sequences of another database say nothing about receipts of this one (F2).
+            if (cursor := self._meta.cursor) and cursor.database != self._meta.database:
+                self._confirmed.forget_sequences()
+                self._mark_pending()
             self._meta.put("cursor", None)
-            self._confirmed.forget_sequences()
-            self._mark_pending()
 
     def become_new(self) -> None:
         """Take a new identity: this file turned out to be a copy of another phone's."""

@@ -1,0 +1,83 @@
+"""H20 views add up: what a person sees of a counter is what is confirmed and what is not, each
+once.
+
+Decided: in every view of a row with a counter, its state is that of the confirmed row at that
+moment plus the additions of this phone that the row does not hold yet, plus those of other devices
+that are shown as provisional (`others`). It needs the sequences of all writes (an in-process
+primary).
+
+Excused: databases that were set back; mutations that were refused before the phone was set to a
+backup; rows that the phone no longer holds.
+"""
+
+from collections import defaultdict
+
+from tests.history.effects import effects_of
+from tests.history.models import counted
+from tests.history.rows import name_of
+from tests.history.tale import FINAL, REFUSED
+
+NAME = "H20 view sums"
+
+
+def check(evidence):
+    tale, ledger = evidence.tale, evidence.tale.ledger
+    if tale.is_forked or not ledger.sequences:
+        return
+    adding = defaultdict(dict)  # (key, field) -> origin -> payloads
+    for origin in tale.origins:
+        for place, (kind, payloads) in effects_of(origin.changes, tale.schema).items():
+            if kind == "counter":
+                adding[place][origin] = payloads
+    fields = defaultdict(list)
+    for key, name in adding:
+        fields[key].append(name)
+    for index, phone, event, own, held in tale.views:
+        owned = set(own)
+        for told in event["rows"]:
+            key = (told[0], told[1])
+            for name in fields.get(key, ()):
+                wrong = _field(
+                    evidence, adding[key, name], phone, index, owned, event, held.get(key),
+                    told[4].get(name), name,
+                )  # fmt: skip
+                if wrong:
+                    yield index, f"{phone}: {name_of(key)}.{name} shows {wrong}"
+
+
+def _field(evidence, adding, phone, index, owned, event, row, shown, name):  # noqa: PLR0917
+    parts = []
+    if row is not None and row.fields.get(name) is not None:
+        parts.append(tuple(row.fields[name]))
+    for origin, payloads in adding.items():
+        if origin in owned:
+            is_pending = _is_pending(evidence.tale, origin, phone, index, row)
+            if is_pending is None:
+                return ""
+        else:
+            others = event.get("others") or ()
+            is_pending = any([n, claim.c] in others for claim in origin.claims for n in claim.ns)
+        if is_pending:
+            parts += [counted(payload) for payload in payloads]
+    evidence.counted["counters viewed"] += 1
+    epoch = max((part[0] for part in parts), default=None)
+    total = sum(delta for at, delta in parts if at == epoch)
+    expected = None if epoch is None else [epoch, total]
+    return "" if shown == expected else f"{shown}, where {expected} is true"
+
+
+def _is_pending(tale, origin, phone, index, row):
+    """Tell whether a mutation of the phone's own is shown on top of a row; None: unknown."""
+    told = [
+        item for claim in origin.claims for item in claim.told
+        if item[2] in FINAL and tale.was_told(phone, item, index)
+    ]  # fmt: skip
+    if any(item[2] in REFUSED for item in told):
+        set_back = tale.phones[phone].set_back
+        return None if any(told[0][0] < at <= index for at in set_back) else False
+    if row is None:
+        return None if told else True
+    sequences = [claim.s for claim in origin.claims if claim.s is not None and claim.outcome]
+    if not sequences:
+        return True
+    return sequences[-1] > (tale.ledger.included(row.sequence) or row.sequence)

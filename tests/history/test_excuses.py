@@ -1,0 +1,159 @@
+"""What is no violation: the same history with what a check excuses in it stays clean."""
+
+import pytest
+
+from tests.history import story
+from tests.history.checker import check
+from tests.history.story import ANN, BOB, MADE, at, change, told
+from tests.history.tale import Tale
+from tests.history.test_checks import confirmed, find, put_before
+
+
+def one_more(events, *, c=5, **facts):
+    """Return a mutation of a's that nobody has judged."""
+    made = find(events, "made", p="a", c=4)
+    changes = [change("item", "x", fields={"best": 1})]
+    return {**made, "c": c, "h": at(11), "changes": changes, **facts}
+
+
+def what_a_lost_phone_never_sent(events):
+    quiet = find(events, "quiet")
+    put_before(events, quiet, one_more(events))
+    put_before(events, quiet, {"e": "lost", "p": "a"})
+    for kind in ("final", "again"):
+        events.remove(find(events, kind, p="a"))
+
+
+def an_intent_that_a_kill_has_cut_off(events):
+    opened = find(events, "opened", p="b", nth=1)
+    intent = {**find(events, "made", p="b", c=3), "e": "intent", "c": 4}
+    put_before(events, opened, intent)
+
+
+def what_a_backup_has_not(events):
+    opened = find(events, "opened", p="b", nth=1)
+    opened["from"], opened["c"] = "backup", 2
+    start = find(events, "confirmed", p="b", why="start", nth=1)
+    start["cursor"], start["rows"] = 6, [story.X6, story.Y5]
+    start["checkpoint"] = None
+    put_before(events, opened, {"e": "killed", "p": "b"})
+    put_before(events, find(events, "made", p="b", c=4), confirmed("b", 9, story.X9))
+
+
+def a_page_that_tells_of_another_copy(events):
+    receipt = find(events, "receipt", p="a", c=1)
+    put_before(events, find(events, "quiet"), {**receipt, "via": "page", "o": "rejected"})
+
+
+def a_repair_that_does_not_match_yet(events):
+    look = {**confirmed("b", 8), "why": "repair", "s": 9, "mismatched": ["north"]}
+    put_before(
+        events, find(events, "made", p="b", c=4), {**look, "checkpoint": {"north": "0" * 32}}
+    )
+
+
+def a_tombstone_that_was_collected(events):
+    quiet = find(events, "quiet")
+    put_before(events, quiet, confirmed("a", 14, gone=[("item", "y")]))
+    for event in (find(events, "server", full=True), find(events, "server", node="edge")):
+        event["horizon"] = 10
+        event["rows"] = [row for row in event["rows"] if row[1] != "y"]
+    final = find(events, "final", p="a")
+    final["rows"] = [row for row in final["rows"] if row[1] != "y"]
+
+
+def what_a_restored_database_had_not(events):
+    """b's 4 was merged, and the database set back behind it: its rows are gone everywhere."""
+    quiet = find(events, "quiet")
+    put_before(events, quiet, {"e": "operator", "what": "restore", "node": "node"})
+    server = {**find(events, "server", node="node", full=True), "members": []}
+    lineage = [["db", 11]]
+    rows = [story.X9, story.Y10, story.Z11]
+    put_before(
+        events, quiet, {**server, "database": "db2", "s": 11, "rows": rows, "lineage": lineage}
+    )
+    for node in ("node", "edge"):
+        last = find(events, "server", node=node, full=True, nth=1 if node == "node" else 0)
+        last |= {"database": "db2", "s": 11, "rows": rows, "lineage": lineage}
+    outcomes = find(events, "outcomes")
+    outcomes["database"] = "db2"
+    outcomes["runs"] = [run for run in outcomes["runs"] if run[:2] != [BOB, 4]]
+    outcomes["receipts"] = []
+    outcomes["devices"][1][3] = 3
+    spaces = {"a": {"north": "member", "south": "member"}, "b": {"north": "member"}}
+    for p in ("a", "b"):
+        held = rows if p == "a" else rows[:2]
+        told_digests = {space: _digest(held, space) for space in spaces[p]}
+        reset = confirmed(p, 11, *held, gone=[("folder", "f"), ("task", "t")], spaces=spaces[p])
+        put_before(events, quiet, {**reset, "database": "db2", "why": "reset"})
+        final = find(events, "final", p=p)
+        final |= {"database": "db2", "cursor": 11, "spaces": spaces[p], "rows": held}
+        final |= {"digests": told_digests, "pending": []}
+        final["columns"] = [c for c in final["columns"] if c[0] == "item"]
+        if p == "a":
+            final["columns"].append(["item", "z", {"title": "zed"}])
+
+
+def _digest(rows, space):
+    held = [story.Row(row) for row in rows if row[2] == space]
+    return f"{sum(row.digest for row in held) % story.MODULUS:032x}"
+
+
+EXCUSED = [
+    what_a_lost_phone_never_sent,
+    an_intent_that_a_kill_has_cut_off,
+    what_a_backup_has_not,
+    a_page_that_tells_of_another_copy,
+    a_repair_that_does_not_match_yet,
+    a_tombstone_that_was_collected,
+    what_a_restored_database_had_not,
+]
+
+
+@pytest.mark.parametrize("excused", EXCUSED, ids=lambda case: case.__name__)
+def test_what_is_excused_is_no_violation(excused):
+    events = told()
+    excused(events)
+    report = check(events)
+    assert report.is_clean, str(report)
+
+
+def test_a_later_write_of_another_may_hide_a_part():
+    def resolved(row):
+        if row[:2] != ["item", "x"]:
+            return row
+        return [*row[:4], {**row[4], "title": [at(50), 1, "resolved"]}, *row[5:]]
+
+    report = check(told(patched=resolved, own=[[5, "item", "x", "derived", ANN, 1]]))
+    assert report.is_clean, str(report)
+
+
+@pytest.mark.parametrize(("counter", "count"), [(3, 9), (4, 10)])
+def test_an_intent_counts_when_the_file_has_it(counter, count):
+    events = told()
+    opened = find(events, "opened", p="b", nth=1)
+    put_before(events, opened, {**find(events, "made", p="b", c=3), "e": "intent", "c": 4})
+    opened["c"] = counter
+    events = events[: events.index(opened) + 1]
+    made = sum(1 for event in events if event["e"] == "made")
+    assert len(Tale(events).origins) == made + (count - 9)
+
+
+def test_a_clone_keeps_what_it_copied_and_is_renumbered():
+    events = told()
+    quiet = find(events, "quiet")
+    clone = {"e": "opened", "p": "c", "person": "bob", "i": "i-b", "n": BOB, "c": 3}
+    put_before(events, quiet, {**clone, "from": "clone:b"})
+    made = {**find(events, "made", p="b", c=4), "p": "c", "h": at(20)}
+    put_before(events, quiet, {**made, "changes": MADE["b", 5]})
+    renumbered = {"e": "renumbered", "p": "c", "i": "i-c", "n": 0, "pairs": [[1, at(20)]]}
+    put_before(events, quiet, {**renumbered, "changes": [MADE["b", 5]]})
+    greeted = {**find(events, "greeted", p="b"), "p": "c", "i": "i-c", "n": 7}
+    put_before(events, quiet, greeted)
+    tale = Tale(events)
+    copied = tale.phones["c"].own
+    assert [origin.phone for origin in copied] == ["b", "b", "b", "c"]
+    claim = tale.phones["c"].queue[1]
+    assert (claim.n, claim.c, claim.origin.phone) == (7, 1, "c")
+    assert tale.ledger.taken[BOB, 4].origin.phone == "b", "the copy was renumbered away from it"
+    assert tale.ledger.taken[7, 1] is claim
