@@ -98,7 +98,7 @@ class ServerRecorder:
     def _read(self, *, full):
         with self._file as connection:
             meta = _meta(connection)
-            if "database" not in meta:
+            if "database" not in meta or not self._is_migrated(connection):
                 return None
             seen = (meta["database"], meta["sequence"], meta["horizon"])
             before, self._seen = self._seen, seen
@@ -130,6 +130,18 @@ class ServerRecorder:
             "members": changed,
             "lineage": meta.get("lineage") or [],
         }
+
+
+    def _is_migrated(self, connection):
+        """Tell whether the file has every column that the app declares.
+
+        SQLite takes the quoted name of a column that is not there for a text.
+        """
+        for table in self._tables.values():
+            found = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
+            if not found.issuperset(table.column_names):
+                return False
+        return True
 
 
 class _SeenItems:

@@ -83,6 +83,7 @@ class Phone:
         self.came_from = ""
         self.through = []  # (index, n, counter): all up to it are judged, the phone was told
         self.set_back = []  # when its file was set to a backup
+        self.collected = {}  # key -> index of the look by which its tombstone was gone
         self.sources = {}  # phones it is a copy of -> index of the copying
 
 
@@ -297,6 +298,10 @@ class Tale:
         if event.get("m"):
             phone.through.append((index, phone.n, event["m"]))
         phone.rows = self._replay(look, event, is_whole=event.get("full", False))
+        for key in look.gone:
+            before = look.before.get(key)
+            if before is not None and not before.is_alive:
+                phone.collected[key] = index
 
     def _final(self, index, event):
         phone = self.phone(event["p"])

@@ -51,6 +51,8 @@ def _changes(evidence, previous, look):
     for key in look.gone:
         old = look.before[key]
         role = _role(look, old.space)
+        if is_fresh(look, previous) and collected.get(key, look.sequence + 1) <= look.sequence:
+            continue
         if old.is_alive and (look.is_server or (role and role == _role(previous, old.space))):
             yield f"has lost the living {name_of(key)}"
 

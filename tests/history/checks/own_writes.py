@@ -6,7 +6,7 @@ with a mutation that nobody has judged is there; and the view of a counter is th
 what is not confirmed yet, each once.
 
 Excused: refused mutations; what a backup did not have; merged ones in rows that the phone no longer
-holds (H02 and H16 decide whether it should); after a database was set back, mutations
+holds (H02 and H16 decide whether it should), or held as a tombstone that was dropped; after a database was set back, mutations
 that it has not got again.
 """
 
@@ -49,6 +49,8 @@ def _row(evidence, effects, mine, row, seen):
     excusing = REFUSED if row.key in held else FINAL
     for origin in mine:
         if _is_void(evidence.tale, origin):
+            continue
+        if origin.index < evidence.tale.phones[phone].collected.get(row.key, -1) < index:
             continue
         if _is_told(evidence.tale, origin, phone, index, excusing):
             continue
