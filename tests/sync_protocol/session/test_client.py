@@ -109,6 +109,19 @@ def test_an_answer_to_a_part_of_a_push_is_followed_by_the_rest():
     assert effects[1] == do.PreparePush(7, 2, 5_000), "a clone learns of its identity by the rest"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Pushed(9, 11, merged=[(1, 2**53 - 1, 11)]),
+        Fault(FaultKind.COUNTER_GAP, "gap", answers="push", merged_through=2**53 - 1),
+    ],
+)
+def test_an_answer_cannot_skip_what_was_not_sent(answer):
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    assert do.PreparePush(7, 5, 5_000) in receive(session, answer)
+
+
 def test_all_of_the_queue_is_sent_again_even_what_the_server_says_it_has():
     session = ClientSession()
     session.handle(on.Connected(HELLO))
