@@ -129,6 +129,16 @@ def test_all_of_the_queue_is_sent_again_even_what_the_server_says_it_has():
     assert (prepare.device, prepare.after_counter) == (7, 0)
 
 
+@pytest.mark.parametrize("device", [0, 1])
+def test_a_phone_is_never_given_a_number_that_no_phone_has(device):
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    with pytest.raises(MalformedMessage):
+        receive(session, msgspec.structs.replace(WELCOME, device=device))
+    assert session.state is ClientState.GREETING
+    session.handle(on.Disconnected())
+
+
 def test_pages_are_kept_until_the_round_is_whole():
     session = pulling()
     effects = receive(session, Page(Cursor("db", 11), more=True))
