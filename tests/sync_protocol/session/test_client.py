@@ -395,6 +395,13 @@ def test_every_fault_has_an_answer_everywhere(make, answers, kind):
     )
 
 
+@pytest.mark.parametrize(("kind", "end"), [("cursor-unknown", "Reconnect"), ("not-found", "Stop")])
+def test_a_push_fault_never_asks_twice(kind, end):
+    session = repairing()
+    assert names(receive(session, fault(kind, "push"))) == [end]
+    assert session.damaged == {"s": DIGESTS}
+
+
 def test_a_push_fault_delays_pushes_alone():
     session = pulling()
     session.handle(on.QueueChanged())
