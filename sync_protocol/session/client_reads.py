@@ -59,7 +59,12 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
 
 
 def lane_moved(session: ClientSession, event: on.PushReady | on.QueueChanged) -> ClientState:
-    """Hand an event to the pushes; a drained queue lets reading go first."""
+    """Hand an event to the pushes; a drained queue lets reading go first.
+
+    While a hello waits to be repeated there is no device to push for: welcome starts with all.
+    """
+    if session.device == 0:
+        return session.state
     session.lane.handle(event)
     return after_lane(session)
 

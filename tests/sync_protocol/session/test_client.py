@@ -402,6 +402,16 @@ def test_a_push_fault_never_asks_twice(kind, end):
     assert session.damaged == {"s": DIGESTS}
 
 
+def test_nothing_is_pushed_while_a_hello_waits_to_be_repeated():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, fault("overloaded", "hello"))
+    assert session.state is ClientState.WAITING
+    assert session.handle(on.QueueChanged()) == []
+    assert sent(session.handle(on.RetryDue("read")), Hello) == HELLO
+    assert do.PreparePush(7, 0, 5_000) in receive(session, WELCOME)
+
+
 def test_a_push_fault_delays_pushes_alone():
     session = pulling()
     session.handle(on.QueueChanged())
