@@ -16,7 +16,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo demo-fleet faults serve test test-deep mutants bench vectors check format lock clean
+.PHONY: help setup demo demo-fleet faults fuzz serve test test-deep mutants bench vectors check format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -50,6 +50,9 @@ mutants: setup ## Prove that the tests notice planted faults
 
 faults: setup ## Break real fleets at random moments; ARGS="--runs 10 --scenario NAME --seed 1"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: setup ## Fuzz codecs and sessions with atheris; ARGS="--target NAME --seconds N"
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup ## Measure
 	$(BIN)/python -m bench $(ARGS)
