@@ -19,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 SEED ?= 1
 RUNS ?= 1
 
-.PHONY: help setup demo demo-fleet simulate faults serve test test-deep mutants bench vectors check format lock clean
+.PHONY: help setup demo demo-fleet simulate faults serve test test-deep mutants fuzz bench vectors check format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -56,6 +56,9 @@ simulate: setup ## Simulate whole fleets in virtual time: SEED=1 RUNS=100, the s
 
 faults: setup ## Break real fleets at random moments; ARGS="--runs 10 --scenario NAME --seed 1"
 	$(BIN)/python -m tests.faults $(ARGS)
+
+fuzz: setup ## Fuzz codecs and sessions with atheris; ARGS="--target NAME --seconds N"
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup ## Measure
 	$(BIN)/python -m bench $(ARGS)

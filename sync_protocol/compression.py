@@ -50,8 +50,9 @@ def _zstd(body: bytes, bytes_max: int) -> bytes:
         if is_declared and declared > bytes_max:
             raise MessageTooLarge(bytes_max=bytes_max)
         reader = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES_MAX)
-        if is_declared:
+        if is_declared and declared:
             return reader.decompress(body, allow_extra_data=False)
+        # A frame that declares no content is read like a stream: `decompress` would not look at it.
         stream = reader.decompressobj()
         return _bounded_stream(stream, body, bytes_max)
     except zstandard.ZstdError as error:

@@ -71,7 +71,7 @@ def decode_mutations(push: Push, media: Media) -> list[WireMutation | Malformed]
             mutation = _malformed(raw, media, expected=expected, error=error)
         decoded.append(mutation)
         if mutation.counter is not None:
-            expected = mutation.counter + 1
+            expected = mutation.counter + 1 if mutation.counter < INTEGER_MAX else None
     return decoded
 
 

@@ -15,6 +15,9 @@ from sync_protocol.errors import MalformedMessage, MessageTooLarge, UnsupportedM
 
 T = TypeVar("T")
 
+LENGTH_DIGITS_MAX: Final = 20
+"""Digits of 64 bits, which no body has; Python refuses to read a number of more than 4,300."""
+
 BODY_SECONDS_MAX: Final = 60
 """4 MiB over a slow mobile link; a body that trickles longer only holds memory."""
 INLINE_BYTES_MAX: Final = 256 * 1024
@@ -25,7 +28,7 @@ async def read_body(request: AnyRequest, *, bytes_max: int = limits.MESSAGE_BYTE
     """Return the body, decompressed; raise MessageTooLarge as soon as that is certain."""
     encoding = encoding_of(request.headers.get("content-encoding"))
     declared = request.headers.get("content-length")
-    if declared is not None and (not declared.isdecimal() or int(declared) > bytes_max):
+    if declared is not None and not _is_within(declared, bytes_max):
         raise MessageTooLarge(bytes_max=bytes_max)
     body = await read_body_raw(request.receive, bytes_max=bytes_max)
     if encoding is Encoding.IDENTITY:
@@ -33,6 +36,13 @@ async def read_body(request: AnyRequest, *, bytes_max: int = limits.MESSAGE_BYTE
     if len(body) <= INLINE_BYTES_MAX:
         return decompress(body, encoding, bytes_max)
     return await asyncio.to_thread(decompress, body, encoding, bytes_max)
+
+
+def _is_within(declared: str, bytes_max: int) -> bool:
+    """Tell whether a declared length is a number up to the bound, without reading a huge one."""
+    return (
+        declared.isdecimal() and len(declared) <= LENGTH_DIGITS_MAX and int(declared) <= bytes_max
+    )
 
 
 async def read_body_raw(receive: Receive, *, bytes_max: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
+from core import values as core_values
 from core.crdt.ranked import Ranked
 from core.errors import FieldError
 from edge.errors import Forbidden, InvalidQuery, NotFound
@@ -262,11 +263,21 @@ def _decode_position(text: str, keys: int) -> tuple[Any, ...]:
     try:
         padded = text + "=" * (-len(text) % 4)
         decoded = msgspec.json.decode(urlsafe_b64decode(padded))
-    except (ValueError, msgspec.MsgspecError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         raise InvalidQuery("`after` is not the `next` of a page.") from None
     if not isinstance(decoded, list) or len(cast("list[Any]", decoded)) != keys + 1:
         raise InvalidQuery("`after` belongs to another order.")
     values = cast("list[Any]", decoded)
-    if not all(value is None or isinstance(value, str | int | float) for value in values):
-        raise InvalidQuery("`after` is not the `next` of a page.")
-    return tuple(values)
+    try:
+        return (*map(_comparable, values[:-1]), core_values.text(values[-1]))
+    except FieldError:
+        raise InvalidQuery("`after` is not the `next` of a page.") from None
+
+
+def _comparable(value: object) -> object:
+    """Return a value that SQLite can be given; raise FieldError for any other."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return core_values.text(value)
+    return core_values.integer(value) if isinstance(value, int) else core_values.number(value)

@@ -75,7 +75,7 @@ class ClientSession:
     def handle(self, event: on.ClientEvent) -> list[do.ClientEffect]:
         """Take one event and return what is to be done, in order.
 
-        Raise OutOfTurn, or MalformedMessage for a page that contradicts itself: then close the link
+        Raise OutOfTurn, or MalformedMessage for an answer that cannot be meant: then close the link
         and feed Disconnected.
         """
         before = self.state

@@ -43,6 +43,9 @@ def _renew(session: ClientSession, event: Fault) -> ClientState:
 
 
 def _reset_read(session: ClientSession, event: Fault) -> ClientState:
+    if event.answers == "push":
+        # What was asked for is still unanswered: nothing more is asked on this link (S2).
+        return _greet(session, event)
     if session.asked is None or (session.cursor or session.reading) is None:
         return _retry(session, event)
     session.forget_cursor()
@@ -50,7 +53,7 @@ def _reset_read(session: ClientSession, event: Fault) -> ClientState:
 
 
 def _pull(session: ClientSession, event: Fault) -> ClientState:
-    if not isinstance(session.asked, Repair):
+    if not isinstance(session.asked, Repair) or event.answers == "push":
         return _stop(session, event)
     return session.pull()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.ids import FIRST_DEVICE
 from sync_protocol.errors import MalformedMessage
 from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.repair import Repair
@@ -44,6 +45,8 @@ def disconnected(session: ClientSession, _event: on.Disconnected) -> ClientState
 
 def welcomed(session: ClientSession, event: Welcome) -> ClientState:
     """Become the device the server knows, and push what it has not got."""
+    if event.device < FIRST_DEVICE:
+        raise MalformedMessage(f"a phone is not device {event.device}")
     session.asked = None
     session.device = event.device
     session.is_behind = event.stale
@@ -56,7 +59,12 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
 
 
 def lane_moved(session: ClientSession, event: on.PushReady | on.QueueChanged) -> ClientState:
-    """Hand an event to the pushes; a drained queue lets reading go first."""
+    """Hand an event to the pushes; a drained queue lets reading go first.
+
+    While a hello waits to be repeated there is no device to push for: welcome starts with all.
+    """
+    if session.device == 0:
+        return session.state
     session.lane.handle(event)
     return after_lane(session)
 

@@ -104,7 +104,9 @@ def _ready(lane: PushLane, event: PushReady) -> LaneState:
 def _pushed(lane: PushLane, event: Pushed) -> LaneState:
     lane.attempt = 0
     lane.gap_at = None
-    lane.after = max(lane.after, _answered_through(event) or lane.through)
+    # What was not sent cannot have been answered: it would not be pushed before the next link.
+    answered = min(_answered_through(event) or lane.through, lane.through)
+    lane.after = max(lane.after, answered)
     lane.effects.append(Settle(event))
     return lane.prepare()
 
@@ -124,7 +126,8 @@ def _fault(lane: PushLane, event: Fault) -> LaneState:
     if reaction is Reaction.SHRINK:
         lane.mutations_max //= 2
     else:
-        lane.gap_at = lane.after = event.merged_through or 0
+        lane.gap_at = event.merged_through or 0
+        lane.after = min(lane.gap_at, lane.through)
     return lane.prepare()
 
 

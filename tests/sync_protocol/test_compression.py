@@ -51,6 +51,14 @@ def test_scraps_are_malformed(encoding):
             decompress(scrap, encoding, LIMIT)
 
 
+def test_an_empty_frame_is_read_to_its_end():
+    whole = compress(b"", Encoding.ZSTD)
+    assert decompress(whole, Encoding.ZSTD, LIMIT) == b""
+    for scrap in (whole[:-1], whole + b"\0", whole + whole):
+        with pytest.raises(MalformedMessage):
+            decompress(scrap, Encoding.ZSTD, LIMIT)
+
+
 def streamed(body: bytes) -> bytes:
     return zstandard.ZstdCompressor(write_content_size=False).compress(body)
 

@@ -131,6 +131,11 @@ def test_without_a_readable_counter_the_first_one_stays_unknown():
     assert (first.counter, second.counter) == (None, None)
 
 
+def test_after_the_last_counter_there_is_no_next_one():
+    _, unreadable = decode_mutations(pushed(raw({"counter": 2**53 - 1}), raw(None)), Media.MSGPACK)
+    assert unreadable.counter is None, "a receipt could not carry it"
+
+
 def test_mutations_are_read_fast_enough():
     many = push(*(mutation(counter) for counter in range(1, 5_001)))
     start = time.perf_counter()

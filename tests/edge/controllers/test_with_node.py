@@ -1,6 +1,8 @@
 """The whole node over its real databases: what the fakes of the other tests cannot show."""
 
 import asyncio
+import json
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import httpx
@@ -65,6 +67,16 @@ async def introduce(served, installation="phone-1"):
     welcome = await ask(served, "hello", hello)
     assert isinstance(welcome, Welcome)
     return welcome
+
+
+@pytest.mark.parametrize(
+    "position",
+    [[2**70, "r"], [-(2**63) - 1, "r"], ["a\x00", "r"], ["a", None], ["a", 5], ["a", "\ud800"]],
+)
+async def test_a_position_that_no_page_has_is_a_bad_request(served, position):
+    after = urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+    answer = await served.client.get(f"{ROWS}?sort=-name&after={after}", headers=served.bearer())
+    check_problem(answer, 400, "malformed")
 
 
 def mutation(counter, row, **fields):

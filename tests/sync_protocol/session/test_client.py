@@ -109,11 +109,34 @@ def test_an_answer_to_a_part_of_a_push_is_followed_by_the_rest():
     assert effects[1] == do.PreparePush(7, 2, 5_000), "a clone learns of its identity by the rest"
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Pushed(9, 11, merged=[(1, 2**53 - 1, 11)]),
+        Fault(FaultKind.COUNTER_GAP, "gap", answers="push", merged_through=2**53 - 1),
+    ],
+)
+def test_an_answer_cannot_skip_what_was_not_sent(answer):
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    assert do.PreparePush(7, 5, 5_000) in receive(session, answer)
+
+
 def test_all_of_the_queue_is_sent_again_even_what_the_server_says_it_has():
     session = ClientSession()
     session.handle(on.Connected(HELLO))
     prepare = receive(session, WELCOME)[1]
     assert (prepare.device, prepare.after_counter) == (7, 0)
+
+
+@pytest.mark.parametrize("device", [0, 1])
+def test_a_phone_is_never_given_a_number_that_no_phone_has(device):
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    with pytest.raises(MalformedMessage):
+        receive(session, msgspec.structs.replace(WELCOME, device=device))
+    assert session.state is ClientState.GREETING
+    session.handle(on.Disconnected())
 
 
 def test_pages_are_kept_until_the_round_is_whole():
@@ -370,6 +393,23 @@ def test_every_fault_has_an_answer_everywhere(make, answers, kind):
     assert expected & set(names(effects)) or (
         reaction is Reaction.PULL and "Stop" in names(effects)
     )
+
+
+@pytest.mark.parametrize(("kind", "end"), [("cursor-unknown", "Reconnect"), ("not-found", "Stop")])
+def test_a_push_fault_never_asks_twice(kind, end):
+    session = repairing()
+    assert names(receive(session, fault(kind, "push"))) == [end]
+    assert session.damaged == {"s": DIGESTS}
+
+
+def test_nothing_is_pushed_while_a_hello_waits_to_be_repeated():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, fault("overloaded", "hello"))
+    assert session.state is ClientState.WAITING
+    assert session.handle(on.QueueChanged()) == []
+    assert sent(session.handle(on.RetryDue("read")), Hello) == HELLO
+    assert do.PreparePush(7, 0, 5_000) in receive(session, WELCOME)
 
 
 def test_a_push_fault_delays_pushes_alone():

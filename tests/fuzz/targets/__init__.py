@@ -1,0 +1,1 @@
+"""One module per kind of input; `tests.fuzz.registry` lists the targets in them."""
