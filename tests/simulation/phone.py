@@ -102,7 +102,15 @@ class Phone(Machine):
         assert not self.is_running
         self.process = Process(self, f"{self.name}/app")
         self.world.processes.append(self.process)
-        self.process.run(self._open, came_from)
+        try:
+            self.process.run(self._open, came_from)
+        except sqlite3.OperationalError:
+            if not self.is_disk_full:
+                raise
+            # An app that cannot open its file shows that to its person, who tries again.
+            self.process.kill()
+            self.world.later(1.0, self.start_again)
+            return
         if self.is_streaming:
             self.process.spawn(self.database.connect())
 

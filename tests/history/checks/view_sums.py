@@ -77,6 +77,9 @@ def _is_pending(tale, origin, phone, index, row):
         return None if any(told[0][0] < at <= index for at in set_back) else False
     if row is None:
         return None if told else True
+    refused = [claim for claim in origin.claims if claim.outcome in REFUSED]
+    if refused:  # and not told: it shows until the phone knows that it is judged
+        return not any(tale.was_passed(phone, claim, index) for claim in refused)
     sequences = [claim.s for claim in origin.claims if claim.s is not None and claim.outcome]
     if not sequences:
         return True
