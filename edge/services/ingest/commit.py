@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.changes import Mutation
 from core.clock import HybridClock, effective, measured_skew
+from core.compensate import Compensator
 from core.ids import PRIMARY, DeviceNumber, MutationCounter
 from core.judge import Verdict
 from core.row import RowDelta
@@ -27,7 +28,6 @@ from edge.errors import (
     UnknownDevice,
 )
 from edge.ports.records import ConflictRecord, MemberRecord, PrimaryChangeRecord
-from edge.services.ingest.compensate import Compensator
 from edge.services.ingest.ledger import Ledger
 from edge.services.ingest.outcomes import Item, answer
 from edge.services.ingest.prepared import NEXT_COUNTER

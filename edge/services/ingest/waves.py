@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from core.changes import Operation
+from core.compensate import constrained_collections
 from core.crdt.tree_parent import TreeParent
-from edge.services.ingest.compensate import constrained_collections
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
