@@ -1,7 +1,8 @@
 """Scheduling a group of mutations into waves that can each be judged and merged set-wise.
 
 Within a wave no two mutations share a key, so each is judged against rows as the wave before left
-them: the outcome equals judging them one by one in order.
+them: the outcome equals judging them one by one in order. Keys tell which unique values a mutation
+takes; which ones its rows give up is known to the commit only, which cuts a wave there.
 
 Invariants
   W1  mutations that share a key are in different waves, in their order
