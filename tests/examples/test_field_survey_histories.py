@@ -32,6 +32,17 @@ def test_spares_references_and_report_numbers_hold_in_any_delivery(history):
         assert len(reports) == len(set(reports))
 
 
+@given(histories(app, fields=SIGNING, rows=("EDXH",)))
+def test_nothing_is_signed_off_unless_somebody_was_there(history):
+    """Somebody has added to the visits, however many were taken away again."""
+    for outcome in replay_all(app, history):
+        refused = {(receipt.device, receipt.counter) for receipt in outcome.rejected}
+        merged = [m for m in history.mutations if (m.device, m.counter) not in refused]
+        changes = [change for mutation in merged for change in mutation.changes]
+        if any(change.get(module.Airfield.status) == "signed off" for change in changes):
+            assert any((change.get(module.Airfield.visits) or 0) > 0 for change in changes)
+
+
 @given(histories(app, fields=SIGNING))
 def test_only_leads_sign_off(history):
     outcome = replay(app, history)
