@@ -52,7 +52,8 @@ class Change(Generic[C]):
         return declared.proposed(self.fields[declared.name])
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  (typed access is `get`)
-        declared = self.proposals.get(name)
+        # Whoever copies a change asks for attributes before there are any.
+        declared = None if name == "proposals" else self.proposals.get(name)
         if declared is None:
             raise AttributeError(name)
         return None if name not in self.fields else declared.proposed(self.fields[name])

@@ -137,7 +137,7 @@ def signing_off_needs_a_visit(
         return None
     if actor.role != "lead":
         return Reject("lead-only", "Only a lead signs an airfield off.", ("status",))
-    if before.visits == 0:
+    if before.visits <= 0:
         return Reject("not-visited", "An airfield is signed off after a visit.", ("status",))
     return None
 

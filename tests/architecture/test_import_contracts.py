@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("core", "sync_protocol", "edge", "clients/python/skerry_client")
+PACKAGES = (
+    "core",
+    "sync_protocol",
+    "edge",
+    "clients/python/skerry_client",
+    "clients/python/skerry_testing",
+)
 
 PLANTS = [
     ("sync_protocol", "edge", "edge -> sync_protocol -> core"),
@@ -18,6 +24,7 @@ PLANTS = [
     ("core", "msgspec", "Core is standard library only"),
     ("sync_protocol", "asyncio", "The protocol is sans-IO"),
     ("clients/python/skerry_client", "edge", "Client and server never import each other"),
+    ("clients/python/skerry_testing", "edge", "The public testing module stands on core"),
     ("edge/services", "litestar", "Litestar stays out of services"),
     ("edge/services", "edge.storage", "Services know ports only"),
     ("edge/controllers", "edge.repositories", "Controllers and workers never reach past services"),

@@ -82,7 +82,7 @@ def test_every_stated_invariant_is_listed():
         ("edge/services/ingest/service.py", "QUEUE_MUTATIONS_MAX", "50,000"),
         ("edge/services/ingest/service.py", "GROUP_MUTATIONS_MAX", "10,000"),
         ("edge/services/live.py", "POKE_ROWS_MAX", "2,000"),
-        ("edge/services/ingest/compensate.py", "DERIVED_MAX", "10,000"),
+        ("core/compensate.py", "DERIVED_MAX", "10,000"),
         ("edge/services/maintenance.py", "RECEIPTS_KEPT", "50,000"),
         ("edge/services/maintenance.py", "LOG_ENTRIES_KEPT", "100,000"),
         ("core/crdt/dots.py", "ENTRIES_MAX", "1,000"),

@@ -50,7 +50,7 @@ def test_a_how_to_works_as_written(page, tmp_path):
         "PYTHONPATH": os.pathsep.join([str(copy), str(copy / "clients" / "python")]),
     }
     environment.pop("PYTEST_XDIST_WORKER", None)
-    commands = 0
+    commands, printed = 0, ""
     for language, body in BLOCK.findall(page.read_text("utf-8")):
         if language == "sh":
             done = subprocess.run(
@@ -58,7 +58,10 @@ def test_a_how_to_works_as_written(page, tmp_path):
                 timeout=SECONDS_MAX, check=False, capture_output=True, text=True,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout + done.stderr
-            commands += 1
+            commands, printed = commands + 1, done.stdout
+            continue
+        if language == "text":
+            assert printed == body, "what the command before it printed"
             continue
         named = NAMED.match(body)
         assert named, "a block begins with the name of its file"
@@ -74,6 +77,6 @@ def test_a_how_to_works_as_written(page, tmp_path):
 
 def test_every_page_is_linked_from_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert len(PAGES) == 7
+    assert len(PAGES) == 8
     for page in PAGES:
         assert f"docs/howto/{page.name}" in readme

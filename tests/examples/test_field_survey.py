@@ -60,7 +60,12 @@ def test_roles_rights_and_constraints_are_declared():
 
 @pytest.mark.parametrize(
     ("role", "visits", "code"),
-    [("lead", 1, None), ("lead", 0, "not-visited"), ("inspector", 1, "lead-only")],
+    [
+        ("lead", 1, None),
+        ("lead", 0, "not-visited"),
+        ("inspector", 1, "lead-only"),
+        ("lead", -1, "not-visited"),
+    ],
 )
 def test_signing_off_needs_a_lead_and_a_visit(role, visits, code):
     before = row(Airfield, visits=[0, visits])

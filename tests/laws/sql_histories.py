@@ -40,6 +40,8 @@ from core.row import RowDelta, RowState, merge_delta
 from edge.repositories.rows import SqlRows
 from edge.repositories.sql.table import Table
 from edge.storage.sqlite import _Unit
+from skerry_testing.payloads import payloads as blind_payloads
+from skerry_testing.payloads import payloads_of
 from sync_protocol.rows import encode_row
 from tests.laws import strategies
 
@@ -128,10 +130,10 @@ def payloads(field: Any) -> st.SearchStrategy[Any]:
         )
     value = _values(description)
     if value is None:
-        return strategies.payloads(field)
+        return blind_payloads(field)
     if field.kind in ("lww", "first_write", "max", "min"):
         return value
-    return strategies._of_scalars(field.kind, value)
+    return payloads_of(field.kind, value)
 
 
 def _values(description: dict[str, Any]) -> st.SearchStrategy[Any] | None:

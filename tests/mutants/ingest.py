@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from core.clock import COUNTER_BITS, SKEW_TOLERANCE_MS, saturated
+from core.compensate import Compensator
 from edge.repositories import devices, digests, members, meta, receipts, rows
 from edge.services.ingest import commit, ledger, prepare, waves
-from edge.services.ingest.compensate import Compensator
 from tests.mutants.mutant import Mutant, NotPlanted
 
 TESTS = Path(__file__).parents[1] / "edge" / "services"

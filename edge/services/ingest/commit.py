@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.changes import Mutation
 from core.clock import HybridClock, effective, measured_skew
+from core.compensate import Compensator
 from core.ids import PRIMARY, DeviceNumber, MutationCounter
 from core.judge import Verdict
 from core.row import RowDelta
@@ -27,7 +28,6 @@ from edge.errors import (
     UnknownDevice,
 )
 from edge.ports.records import ConflictRecord, MemberRecord, PrimaryChangeRecord
-from edge.services.ingest.compensate import Compensator
 from edge.services.ingest.ledger import Ledger
 from edge.services.ingest.outcomes import Item, answer
 from edge.services.ingest.prepared import NEXT_COUNTER
@@ -89,6 +89,7 @@ class GroupCommit:
         self._clock = HybridClock(unit.meta.get("clock"))
         self._ledger = Ledger(unit, last_sequence=unit.meta.get("sequence"), digests=digests)
         self._compensator = Compensator(app, unit, self._tick)
+        self._unique = {name for name, declared in app.collections.items() if declared.unique}
         self._devices: dict[int, DeviceRecord] = {}
         self._roles: dict[tuple[str, str], MemberRecord | None] = {}
 
@@ -193,6 +194,16 @@ class GroupCommit:
         return device
 
     def _run_wave(self, wave: Sequence[Item]) -> None:
+        while wave:
+            postponed, wave = self._run_part(wave)
+            for item in postponed:
+                self._run_wave([item])
+
+    def _run_part(self, wave: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
+        """Judge and merge a wave, or its beginning.
+
+        Returns what is to be run one by one next, and the rest, which must see all that merged.
+        """
         befores = self._load(wave)
         receive_h = self._clock.tick(self._now_ms)
         writes: list[tuple[RowDelta, int]] = []
@@ -200,7 +211,9 @@ class GroupCommit:
         judge, role_in, ledger = self._judge.judge, self._role, self._ledger
         looks = self._compensator.needs_look
         postponed: list[Item] = []
-        for item in wave:
+        rest: Sequence[Item] = ()
+        rewritten: set[str] = set()
+        for index, item in enumerate(wave):
             assert item.mutation is not None
             verdict = judge(item.mutation, item.person, role_in, befores, receive_h)
             item.verdict = verdict
@@ -210,12 +223,16 @@ class GroupCommit:
                 continue
             if verdict.rejection is None and looks(verdict):
                 own, verdict.rejection = self._compensator.apply(verdict, befores)
+                if verdict.rejection is None:
+                    rewritten |= _rewritten(verdict, befores, self._unique)
+                elif _may_be_free(item, rewritten):
+                    rest = wave[index:]
+                    break
             if verdict.rejection is not None:
                 continue
-            for delta in _coalesced(self._app, verdict.deltas):
-                writes.append((delta, ledger.next_sequence()))  # noqa: PERF401  (hot)
+            writes += self._sequenced(_coalesced(self._app, verdict.deltas))
             if own:
-                own_writes.extend((delta, ledger.next_sequence()) for delta in own)
+                own_writes += self._sequenced(own)
             item.sequence = ledger.last_sequence
             item.is_plainly_merged = not verdict.is_superseded
             if own or verdict.lost:
@@ -223,8 +240,10 @@ class GroupCommit:
         ledger.merge(writes, befores)
         if own_writes:
             ledger.merge_own(own_writes, befores)
-        for item in postponed:
-            self._run_wave([item])
+        return postponed, rest
+
+    def _sequenced(self, deltas: Iterable[RowDelta]) -> list[tuple[RowDelta, int]]:
+        return [(delta, self._ledger.next_sequence()) for delta in deltas]
 
     def _run_alone(self, item: Item) -> None:
         """Judge and merge one mutation under a savepoint; reject it if the database refuses it."""
@@ -303,6 +322,23 @@ class GroupCommit:
 
     def _tick(self) -> int:
         return self._clock.tick(self._now_ms)
+
+
+def _rewritten(verdict: Verdict, befores: dict[RowKey, RowState], unique: set[str]) -> set[str]:
+    """Return the collections in which an accepted verdict may give up a unique value."""
+    return {
+        delta.collection
+        for delta in verdict.deltas
+        if delta.collection in unique and (delta.collection, delta.row) in befores
+    }
+
+
+def _may_be_free(item: Item, rewritten: set[str]) -> bool:
+    """Tell whether rows written before in this wave may have given up what an item was refused for.
+
+    The scheduler knows which unique values a change takes, not which ones the row gives up (W1).
+    """
+    return bool(rewritten) and any(change.collection in rewritten for change in item.changes)
 
 
 def _reaches_further(item: Item, verdict: Verdict) -> bool:

@@ -1,7 +1,8 @@
 """Scheduling a group of mutations into waves that can each be judged and merged set-wise.
 
 Within a wave no two mutations share a key, so each is judged against rows as the wave before left
-them: the outcome equals judging them one by one in order.
+them: the outcome equals judging them one by one in order. Keys tell which unique values a mutation
+takes; which ones its rows give up is known to the commit only, which cuts a wave there.
 
 Invariants
   W1  mutations that share a key are in different waves, in their order
@@ -13,8 +14,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from core.changes import Operation
+from core.compensate import constrained_collections
 from core.crdt.tree_parent import TreeParent
-from edge.services.ingest.compensate import constrained_collections
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable

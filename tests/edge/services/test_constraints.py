@@ -40,6 +40,28 @@ async def test_unique_values_one_by_one(node):
     await node.check()
 
 
+async def test_a_unique_value_given_up_is_taken_by_the_next_mutation_of_one_push(node):
+    """A phone that was offline sends both at once: they share a commit, and a wave."""
+    ann = await node.device("ann")
+    assert (
+        await ann.push(insert("folder", "f1", name="a"), insert("folder", "f2", name="b")) is None
+    )
+    assert await ann.push(insert("folder", "f3", name="c")) is None
+    answer = await ann.send(
+        ann.mutation(edit("folder", "f1", name="free")),
+        ann.mutation(edit("folder", "f2", name="a")),
+        ann.mutation(delete("folder", "f3")),
+        ann.mutation(insert("folder", "f4", name="c")),
+        ann.mutation(insert("folder", "f5", name="c")),
+        ann.mutation(edit("folder", "f4", name="b")),
+    )
+    assert outcomes(answer) == {
+        3: "merged", 4: "merged", 5: "merged", 6: "merged", 7: "rejected", 8: "merged",
+    }  # fmt: skip
+    assert await node.value("folder", "f2", "name") == "a"
+    await node.check()
+
+
 async def test_unique_within_a_space_or_the_tenant(node):
     ann = await node.device("ann")
     await node.join("ann", "south")

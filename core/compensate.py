@@ -1,13 +1,13 @@
 """What a merge cannot keep, the primary keeps at ingest: uniqueness, references, trees.
 
-Each check looks at rows through the unit of work and answers with a typed rejection or with changes
-of the primary's own.
+Each check looks at rows through `RowLookup` and answers with a typed rejection or with changes of
+the primary's own. The node looks them up in SQLite, the public testing module in memory.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from core.changes import Change, Operation
 from core.crdt.field import Write
@@ -19,22 +19,48 @@ from core.row import RowDelta, RowState, merge_delta
 from core.rules import Reject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from core.constraints import Reference, Unique
     from core.judge import RowKey, Verdict
     from core.schema.app import App
-    from edge.ports.stores import Unit
 
 DERIVED_MAX: Final = 10_000
 """Changes of the primary's own that one mutation may cause (a cascade over a large tree)."""
 TREE_DEPTH_MAX: Final = 1_000
 
 
+class RowLookup(Protocol):
+    """What the checks ask about rows, as they stood before the mutation."""
+
+    def load(self, collection: str, ids: Iterable[str]) -> Mapping[str, RowState]:
+        """Return the rows that exist, by id."""
+        ...
+
+    def unique_holder(
+        self, collection: str, fields: Sequence[str], values: Sequence[Any], space: str | None
+    ) -> list[str]:
+        """Return ids of at most two living rows with these register values."""
+        ...
+
+    def referrers(self, collection: str, field: str, target: str, space: str) -> list[str]:
+        """Return the ids of living rows of a space whose `field` holds `target`."""
+        ...
+
+
+class Stored(Protocol):
+    """Whatever has rows to look at: a unit of work, or a primary in memory."""
+
+    @property
+    def rows(self) -> RowLookup:
+        """The rows."""
+        ...
+
+
 class Compensator:
     """Checks one mutation's deltas and adds the primary's own. Lives for one commit."""
 
-    def __init__(self, app: App, unit: Unit, tick: Callable[[], int]) -> None:
+    def __init__(self, app: App, unit: Stored, tick: Callable[[], int]) -> None:
         self._app = app
         self._unit = unit
         self._tick = tick
@@ -231,7 +257,7 @@ def constrained_collections(app: App) -> frozenset[str]:
 class _Overlay:
     """Rows as they will stand once the mutation is merged."""
 
-    def __init__(self, app: App, unit: Unit, befores: dict[RowKey, RowState]) -> None:
+    def __init__(self, app: App, unit: Stored, befores: dict[RowKey, RowState]) -> None:
         self._app = app
         self._unit = unit
         self._befores = befores
