@@ -27,7 +27,8 @@ class SeededConnection(sqlite3.Connection):
         self.path = path
         self.is_read_only = is_read_only
         self.is_full_sync = True
-        self.synced_bytes = 0
+        self.synced_bytes = _size(_log_of(path))
+        """How much of the log is on the disk for certain: what was there when it was opened."""
         self._begun = 0
         process.machine.world.disks.opened(self)
 
@@ -134,7 +135,7 @@ class Disks:
 def _unsynced_lost(connection, log):
     if log is None:
         return None
-    kept = min(connection.synced_bytes, len(log)) if connection.is_full_sync else 0
+    kept = min(connection.synced_bytes, len(log))
     moments = connection.process.machine.moments
     return _torn(log[:kept], log, moments) if len(log) > kept else log
 
