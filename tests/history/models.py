@@ -211,7 +211,8 @@ def _dots_wrong(found, adds, removes, *, own):
             continue
         if add != adds.get(key, 0):
             return f"{key}: the latest addition is {add}, where {adds.get(key, 0)} was accepted"
-        if removed < low.get(key, 0):
+        # A dot that no addition in force has made was lost with a database that was set back.
+        if removed < min(low.get(key, 0), add):
             return f"{key}: removed up to {removed}, where a remove had seen {low[key]}"
         if removed > high.get(key, 0) and not own:
             return f"{key}: removed up to {removed}, where removes had seen {high.get(key, 0)}"

@@ -56,7 +56,8 @@ class PhoneRecorder:
         store = skerry.store
         self._forget()
         with store.lock:
-            self._add("opened", store, c=store.counter, person=self.person, came_from=came_from)
+            told = {"person": self.person, "came_from": came_from, "v": store.app.version}
+            self._add("opened", store, c=store.counter, **told)
             self._wrap_writes(store)
             self._wrap_news(store)
             self._wrap_reads(store)

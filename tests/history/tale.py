@@ -72,6 +72,7 @@ class Phone:
         self.name = name
         self.person = ""
         self.installation, self.n = "", 0
+        self.version = None
         self.database = None
         self.numberings = defaultdict(dict)  # (installation, n) -> counter -> claim
         self.queue = {}  # counter -> claim, as numbered now
@@ -167,6 +168,7 @@ class Tale:
         phone = self.phone(event["p"])
         phone.person = event["person"]
         phone.came_from = event["from"]
+        phone.version = event.get("v")
         source, _, name = event["from"].partition(":")
         if source == "clone":
             other = self.phone(name)
@@ -309,7 +311,9 @@ class Tale:
 
     def _view(self, index, event):
         phone = self.phone(event["p"])
-        self.views.append((index, phone.name, event, list(phone.own), phone.rows))
+        # An app that was downgraded shows no fields that it does not know.
+        known = [o for o in phone.own if phone.version is None or (o.version or 0) <= phone.version]
+        self.views.append((index, phone.name, event, known, phone.rows))
 
     # --- what nodes hold and say ---------------------------------------------------------------
 

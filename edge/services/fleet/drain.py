@@ -9,6 +9,8 @@ Invariants
   D3  no device waits for another one's failure; while the primary is away, one batch asks for all
   D4  times are rebased by how far the device's clock was off when it sent them, not by how long
       they have waited here
+  D5  a gap that nobody fills ends: what lies behind it is moved aside, and the phone, which has kept
+      it, is told
 """
 
 from __future__ import annotations
@@ -47,6 +49,9 @@ BATCH_BYTES_MAX: Final = 1024 * 1024
 """With DEVICES_AT_ONCE, 32 MiB under way; a message may be four times as long."""
 PARKED_S: Final = 30.0
 """A device that cannot go on is asked about twice a minute: its phone has to act meanwhile."""
+GAPS_MAX: Final = 4
+"""Answers that a device's counters have a gap, two minutes of them: only a primary that was set back
+says so, and a phone that has nothing to fill the gap with must hear of it to become another one."""
 HEADS_MAX: Final = 512
 """Devices looked up at once; each is served one batch before the next look."""
 IDLE_S: Final = 1.0
@@ -127,6 +132,7 @@ class Drain:
         self._heads: deque[Key] = deque()
         self._busy: set[Key] = set()
         self._parked: dict[Key, float] = {}
+        self._gaps: dict[Key, int] = {}
         self._failures = 0
         """Batches in a row that the primary has not answered."""
         self._not_before = 0.0
@@ -238,16 +244,17 @@ class Drain:
         self.counts.batches += 1
         self.counts.drained += through - entries[0].counter + 1
         self._on_settled(entries[0].tenant)
+        self._gaps.pop(key, None)
         self._wake.set()
 
     async def _failed(self, key: Key, error: EdgeError) -> None:
         """Put aside, park, or wait: by what the primary, or the disk, has said."""
         self.counts.failures += 1
-        if error.fault in _PARKED:
+        if error.fault in _PARKED and not self._is_hopeless(key, error):
             self._failures = 0
             self._park(key)
             _log.warning("outbox-parked", tenant=key[0], device=key[1], fault=str(error.fault))
-        elif error.fault in _ENDED:
+        elif error.fault in _ENDED or error.fault in _PARKED:
             self._failures = 0
             await self._refuse(key, error)
         elif error.is_retryable:
@@ -260,6 +267,16 @@ class Drain:
         else:
             self._park(key)
             _log.error("outbox-not-taken", tenant=key[0], device=key[1], fault=str(error.fault))
+
+    def _is_hopeless(self, key: Key, error: EdgeError) -> bool:
+        """Count how often a device was said to have a gap; tell whether that is enough (D5)."""
+        if error.fault is not FaultKind.COUNTER_GAP:
+            return False
+        count = self._gaps.pop(key, 0) + 1
+        if count >= GAPS_MAX:
+            return True
+        self._gaps[key] = count
+        return False
 
     async def _refuse(self, key: Key, error: EdgeError) -> None:
         waiting = self._outbox.waiting(*key)

@@ -150,6 +150,17 @@ async def test_a_gap_parks_a_device_until_its_phone_has_filled_it(edge, monkeypa
     assert len(await edge.primary.harness.rows()) == 20
 
 
+async def test_a_gap_that_nobody_fills_ends_and_the_phone_is_told(edge, monkeypatch):
+    monkeypatch.setattr(draining, "PARKED_S", 0.02)
+    ann, ben = await accepted(edge, "ann", "ben", count=10)
+    await edge.outbox.settle("main", ann.number, 6)  # a primary that was set back had judged these
+    drain = start(edge)
+    await emptied(edge)
+    assert edge.refused == [("main", ann.number)]
+    assert (drain.counts.refused, drain.counts.drained) == (4, 10)
+    assert edge.outbox.waiting("main", ben.number) is None
+
+
 async def test_a_newer_schema_waits_for_the_primary_s_upgrade(edge, monkeypatch):
     monkeypatch.setattr(draining, "PARKED_S", 0.05)
     (ann,) = await accepted(edge, "ann")
