@@ -6,7 +6,8 @@ row does not go while its space stays; a cursor does not go back.
 
 Excused: a phone that was set to a backup or became a copy; a read from zero whose cursor is lower;
 rows of a space that was left or is held in another role; states of a database that was set back;
-rows that a lens has translated; a tombstone that was collected and its id inserted again.
+rows that a lens has translated; a tombstone that was collected and its id inserted again; a row
+that was deleted and collected while its viewer read nothing, and then everything anew.
 """
 
 from tests.history.order import alive_goes_back, goes_back
@@ -51,7 +52,8 @@ def _changes(evidence, previous, look):
     for key in look.gone:
         old = look.before[key]
         role = _role(look, old.space)
-        if is_fresh(look, previous) and collected.get(key, look.sequence + 1) <= look.sequence:
+        has_read_anew = is_fresh(look, previous) or look.event.get("full")
+        if has_read_anew and collected.get(key, look.sequence + 1) <= look.sequence:
             continue
         if old.is_alive and (look.is_server or (role and role == _role(previous, old.space))):
             yield f"has lost the living {name_of(key)}"
