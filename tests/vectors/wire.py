@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from conformance.forms import in_json
 from core.ids import DEVICE_NUMBER_MAX, INTEGER_MAX
 from sync_protocol import codec, digest, limits
 from sync_protocol.errors import ProtocolError
@@ -64,19 +65,6 @@ def digests() -> dict[str, Any]:
             }
         )
     return {"buckets": limits.BUCKETS, "rows": rows}
-
-
-def in_json(message: ClientMessage | ServerMessage) -> Any:
-    """Return a message as it stands in JSON."""
-    if isinstance(message, Push):
-        raws = [
-            msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(raw)))
-            for raw in message.mutations
-        ]
-        message = msgspec.structs.replace(message, mutations=raws)
-    if not isinstance(message, ClientMessage):
-        message = codec.with_rows_in(message, Media.JSON)
-    return msgspec.json.decode(codec.encode(message, Media.JSON))
 
 
 def line(message: ClientMessage | ServerMessage) -> dict[str, Any]:
