@@ -18,7 +18,7 @@ SECONDS_MAX = 300
 
 def copied(folder: Path) -> Path:
     ignored = shutil.ignore_patterns("__pycache__", "node_modules", "*.db", "*.sock")
-    for name in ("core", "sync_protocol", "edge", "clients", "tests"):
+    for name in ("core", "sync_protocol", "conformance", "edge", "clients", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
