@@ -45,6 +45,9 @@ ROWS: list[tuple[str, tuple[int, int, bool], dict[str, Any]]] = [
     ("røw-é", (INTEGER_MAX, DEVICE_NUMBER_MAX, True), {"n": [0, -1, -32, -33, 127, 128, 65_536]}),
     ("01j0row", (5, 2, True), {"f": [1.0, -2.5, 1e300], "m": [{"é": 1, "z": {"b": [], "a": {}}}]}),
     ("long", (1, 2, True), {"t": ["x" * 40, "\U0001f600", True, False]}),
+    ("block", (1, 2, True), {"t": ["x" * 111]}),
+    ("blocks", (1, 2, True), {"t": ["x" * 300]}),
+    ("wide", (1, 2, True), {f"f{n:02}": list(range(n)) for n in range(17)}),
 ]
 
 
