@@ -56,8 +56,10 @@ class Adapter:
         """Start the program and learn what it can do; raise AdapterGone when it is none of ours."""
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `end`)
         try:
+            program, *arguments = shlex.split(self.command)
             self._process = await asyncio.create_subprocess_exec(
-                *shlex.split(self.command),
+                program,
+                *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=self._stderr,

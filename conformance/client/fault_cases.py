@@ -13,7 +13,7 @@ from sync_protocol.faults import FaultKind
 from sync_protocol.messages.fault import Fault
 
 refusals: Final = CaseList[Adapter]("refusals", needs="phone")
-PAUSE_MS: Final = 500
+PAUSE_MS: Final = 300
 REQUESTS_MAX: Final = 25
 """What a phone that is turned away may ask within one sync; a hot loop asks thousands of times."""
 

@@ -174,6 +174,9 @@ class SocketServer:
             self.violations.append(f"not HTTP/1.1: {problem}")
         except (OSError, asyncio.IncompleteReadError):
             pass
+        except asyncio.CancelledError:
+            # The server is closing. asyncio's own callback would log a task that ends cancelled.
+            pass
         finally:
             self._peers.discard(task)
             with suppress(OSError):
