@@ -16,7 +16,7 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-.PHONY: help setup demo demo-fleet faults serve test test-deep mutants bench vectors check format lock clean
+.PHONY: help setup demo demo-fleet faults serve test test-deep mutants bench vectors conformance check format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -56,6 +56,9 @@ bench: setup ## Measure
 
 vectors: setup ## Write the conformance vectors again
 	$(BIN)/python -m tests.vectors.generate $(ARGS)
+
+conformance: setup ## Hold our own client and server against the protocol, as anybody's; ARGS="--only push/"
+	$(BIN)/python -m tests.conformance_kit.doors $(ARGS)
 
 check: setup ## Lint, format check, types, import contracts, tidiness
 	$(BIN)/ruff check .
