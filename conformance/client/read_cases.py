@@ -11,6 +11,7 @@ from conformance.client.adapter import Adapter
 from conformance.client.declared import FINGERPRINT, NORTH, SOUTH
 from conformance.client.scene import Scene, acted, written
 from conformance.client.socket_server import CUT
+from core.ids import is_id
 from sync_protocol import limits
 from sync_protocol.codec import encode
 from sync_protocol.faults import FaultKind
@@ -57,7 +58,7 @@ async def _hello(scene: Scene) -> None:
         1, "conformance", 1, FINGERPRINT, 0
     ])  # fmt: skip
     expect("the cursor of a first hello", first.cursor, None)
-    require("an installation", holds=16 <= len(first.installation) <= 64, got=first.installation)
+    require("an installation", holds=is_id(first.installation), got=first.installation)
     expect("the counter of a later hello", last.counter, 1)
     expect("its cursor", msgspec.to_builtins(last.cursor), {"database": "model-1", "sequence": 2})
     expect("its installation", last.installation, first.installation)

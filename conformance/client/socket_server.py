@@ -54,14 +54,17 @@ STATUS: Final = {
 
 
 class Cut:
-    """The connection ends without an answer; `taken`: after the server has done its part."""
+    """No answer; `taken`: though the server has done its part. Unless `is_open`, the link ends."""
 
-    def __init__(self, *, taken: bool) -> None:
+    def __init__(self, *, taken: bool = False, is_open: bool = False) -> None:
         self.taken = taken
+        self.is_open = is_open
 
 
-CUT: Final = Cut(taken=False)
+CUT: Final = Cut()
 LOST: Final = Cut(taken=True)
+SILENCE: Final = Cut(is_open=True)
+"""For streams: the answer comes later, or never."""
 Answer = ServerMessage | Cut
 Chooser = Callable[[Any], Answer | bytes | None]
 """Chooses an answer for a message; None leaves it to the model. Bytes are sent as they are."""
@@ -233,6 +236,8 @@ class SocketServer:
             async for message in peer.messages(self.violations):
                 answer = self.answer(message, "stream")
                 if isinstance(answer, Cut):
+                    if answer.is_open:
+                        continue
                     peer.abort()
                     return
                 if isinstance(answer, Fault):

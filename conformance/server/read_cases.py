@@ -42,6 +42,18 @@ async def _hello(node: Node) -> None:
     require("resume", holds=welcome.resume != "current", got=welcome.resume)
 
 
+@read("resume")
+async def _resume(node: Node) -> None:
+    """A hello is told how its cursor goes on: nothing new, from there, or from zero."""
+    phone = await RawPhone.greeted(node)
+    cursor = (await phone.round()).last.cursor
+    expect("nothing new", (await phone.hello(cursor=cursor)).resume, "current")
+    await phone.push(phone.insert(node.new_id(), title="a"))
+    expect("something new", (await phone.hello(cursor=cursor)).resume, "replay")
+    foreign = Cursor(node.new_id("database"), 1)
+    expect("a foreign cursor", (await phone.hello(cursor=foreign)).resume, "reset")
+
+
 @read("small-pages")
 async def _small_pages(node: Node) -> None:
     """However small the pages, a round brings every row once, in the order of sequences."""
@@ -202,6 +214,33 @@ async def _gained_and_lost(node: Node) -> None:
         (await ben.push(ben.edit(rows[0], title="c"))).receipts[0].outcome,
         "rejected",
     )
+
+
+@read("another-role")
+async def _another_role(node: Node) -> None:
+    """Who gets another role is told so, and reads from zero what it may read."""
+    if not node.people.can_manage:
+        raise Skipped("there is no member command")
+    ann, ben = await RawPhone.greeted(node), await RawPhone.greeted(node, person=BEN)
+    item, every = node.new_id(), node.new_id()
+    for collection, row in (("item", item), ("every", every)):
+        change = ann.change(row, "insert", collection=collection)
+        change.space = node.other_space
+        await ann.push(ann.mutation(change))
+    cursor = (await ben.round()).last.cursor
+    try:
+        for role, rows in (("guest", {item}), ("member", {item, every}), ("guest", {item})):
+            await node.people.set_member(node.other_space, BEN, role)
+            told = await ben.round(cursor)
+            expect(f"what is gained by {role}", told.gained, [node.other_space])
+            found = {key[2] for key in told.rows} & {item, every}
+            expect(f"the rows for {role}", sorted(found), sorted(rows))
+            expect_digests(told, told)
+            cursor = told.last.cursor
+        pushed = await ben.push(ben.edit(item, title="guest"))
+        expect("a guest's edit", pushed.receipts[0].outcome, "rejected")
+    finally:
+        await node.people.remove_member(node.other_space, BEN)
 
 
 def _buckets(rows: Round, space: str) -> dict[str, list[bytes]]:

@@ -36,6 +36,7 @@ CASES = {
     "a_row_is_left_out": "read/small-pages",
     "digests_are_wrong": "read/small-pages",
     "lost_spaces_are_not_told": "read/gained-and-lost",
+    "gained_spaces_are_not_told": "read/another-role",
     "every_protocol_is_spoken": "wire/hello-refused",
     "pokes_are_lost": "stream/pokes",
 }
@@ -113,6 +114,11 @@ def digests_are_wrong(original, self, unit, members):
 @faulty(Pulls, "pull")
 async def lost_spaces_are_not_told(original, self, session, message):
     return msgspec.structs.replace(await original(self, session, message), lost=[])
+
+
+@faulty(Pulls, "pull")
+async def gained_spaces_are_not_told(original, self, session, message):
+    return msgspec.structs.replace(await original(self, session, message), gained=[])
 
 
 @faulty(Devices, "_check")

@@ -213,6 +213,11 @@ def pokes_are_applied_over_gaps(monkeypatch):
     )
 
 
+@finds("stream/outcome-by-news")
+def news_of_outcomes_are_not_heard(monkeypatch):
+    heard(monkeypatch, Poke, lambda _session, poke: REPLACE(poke, merged_through=0))
+
+
 @finds("merge/ties-of-registers")
 def ties_go_to_the_smaller_device(monkeypatch):
     def merge(_self, left, right):
