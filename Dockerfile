@@ -5,6 +5,7 @@ RUN python -m venv /venv
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY core core
 COPY sync_protocol sync_protocol
+COPY conformance conformance
 COPY edge edge
 COPY clients/python clients/python
 # The locked versions of what the node needs; the lock's other lines are for development.

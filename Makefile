@@ -19,7 +19,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 SEED ?= 1
 RUNS ?= 1
 
-.PHONY: help setup demo demo-fleet simulate faults serve test test-deep mutants fuzz bench vectors check format lock clean
+.PHONY: help setup demo demo-fleet simulate faults serve test test-deep mutants fuzz bench vectors conformance check format lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -65,6 +65,9 @@ bench: setup ## Measure
 
 vectors: setup ## Write the conformance vectors again
 	$(BIN)/python -m tests.vectors.generate $(ARGS)
+
+conformance: setup ## Hold our own client and server against the protocol, as anybody's; ARGS="--only push/"
+	$(BIN)/python -m tests.conformance_kit.doors $(ARGS)
 
 check: setup ## Lint, format check, types, import contracts, tidiness
 	$(BIN)/ruff check .

@@ -5,7 +5,8 @@
     ├── InvalidGrant                      a credential, code or refresh token that is worth nothing
     ├── StepUpNeeded                      the person must prove again who they are
     ├── ClockApart                        a proof made at another time; carries the node's time
-    ├── ClonedDevice, CounterGap, CursorUnknown, WrongApp, SchemaAhead, SchemaTooOld
+    ├── ClonedDevice, CounterGap, CursorUnknown
+    ├── ProtocolVersion, WrongApp, SchemaAhead, SchemaTooOld
     ├── InvalidQuery                      a REST read that cannot be answered as asked
     ├── ConstraintViolated                inside the node only: the database refused a statement
     └── RateLimited, Overloaded, StorageFull, StorageBusy, Unavailable   (retryable)
@@ -114,6 +115,12 @@ class CursorUnknown(EdgeError):
     """The cursor is of another database, or from this one's future."""
 
     fault = FaultKind.CURSOR_UNKNOWN
+
+
+class ProtocolVersion(EdgeError):
+    """The device speaks another version of the sync protocol."""
+
+    fault = FaultKind.PROTOCOL_VERSION
 
 
 class WrongApp(EdgeError):

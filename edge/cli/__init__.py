@@ -13,6 +13,7 @@ from edge.cli.accounts import accounts
 from edge.cli.audit import audit
 from edge.cli.backup import backup, backups
 from edge.cli.certs import certs
+from edge.cli.conformance import conformance
 from edge.cli.explain import explain
 from edge.cli.failure import CommandError
 from edge.cli.fleet import fleet
@@ -68,6 +69,7 @@ commands.command(node)
 commands.command(primary)
 commands.command(certs)
 commands.command(status)
+commands.command(conformance)
 commands.command(print_openapi, name="openapi")
 
 

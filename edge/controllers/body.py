@@ -74,7 +74,7 @@ async def _received(receive: Receive, bytes_max: int) -> bytes:
 
 
 def request_media(request: AnyRequest) -> Media:
-    """Return the media type of a body; a body always says what it is."""
+    """Return the media type of a body of a REST endpoint, which always says what it is."""
     content_type = request.headers.get("content-type")
     if content_type is None:
         raise UnsupportedMedia("a content type is needed")

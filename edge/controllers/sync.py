@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from litestar import Response, Router, post
 
 from edge.controllers.answer import answer_media, message_answer
-from edge.controllers.body import read_body, request_media
+from edge.controllers.body import read_body
 from edge.controllers.endpoints import AnyRequest, Endpoints
 from edge.controllers.forwarding import mutations_as_msgpack
 from edge.controllers.principal import principal_of
-from sync_protocol.codec import Media, decode_client, decode_mutations
+from sync_protocol.codec import Media, decode_client, decode_mutations, media_of
 from sync_protocol.errors import MalformedMessage
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.pull import Pull
@@ -98,7 +98,7 @@ class SyncController(Endpoints):
         return principal, await self._node.tenant(principal.tenant)
 
     async def _message(self, request: AnyRequest, kind: type[M]) -> tuple[M, Media]:
-        media = request_media(request)
+        media = media_of(request.headers.get("content-type"))
         body = await read_body(request)
         self._metrics.body_bytes.inc(len(body))
         message = decode_client(body, media)

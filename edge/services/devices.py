@@ -10,6 +10,7 @@ from core.errors import IdentifierError
 from core.ids import DeviceNumber, InstallationId, require_id
 from edge.errors import (
     InvalidQuery,
+    ProtocolVersion,
     SchemaAhead,
     SchemaTooOld,
     Unavailable,
@@ -62,7 +63,8 @@ class Devices:
     async def hello(self, principal: Principal, hello: Hello) -> Welcome:
         """Register the installation if it is new; answer with its number and how to resume.
 
-        Raises WrongApp, SchemaAhead, SchemaTooOld, InvalidQuery (a malformed installation id).
+        Raises ProtocolVersion, WrongApp, SchemaAhead, SchemaTooOld, InvalidQuery (a malformed
+        installation id).
         """
         self._check(hello)
         return self._noted(await self._database.write(partial(self._welcome, principal, hello)))
@@ -126,6 +128,8 @@ class Devices:
         return unit.devices.by_installation(person, installation)
 
     def _check(self, hello: Hello) -> None:
+        if hello.protocol != PROTOCOL_VERSION:
+            raise ProtocolVersion(f"This node speaks version {PROTOCOL_VERSION} of the protocol.")
         self.require_schema(hello.app, hello.schema_version)
         try:
             require_id(hello.installation, kind="installation id")

@@ -132,7 +132,7 @@ class Pulls:
             Cursor(database, now),
             more=cut or is_late,
             reset=is_reset,
-            gained=[Gained(m.space, m.kind, m.role) for m in gained if m.role is not None],
+            gained=[] if scan.after else _told_of(gained),
             lost=[m.space for m in changed if m.role is None],
             spaces=list(
                 to_space_rows(rows, self._app, schema_version=session.schema_version).values()
@@ -256,6 +256,14 @@ def _start(cursor: Cursor | None, *, database: str, horizon: int) -> tuple[Curso
     if is_behind and (scan is None or scan.until < horizon):
         return Cursor(database, 0), True
     return cursor, False
+
+
+def _told_of(gained: list[MemberRecord]) -> list[Gained]:
+    """Return what the first page over spaces says of them.
+
+    Later pages do not repeat it: a device drops the rows of what a page says is gained.
+    """
+    return [Gained(m.space, m.kind, m.role) for m in gained if m.role is not None]
 
 
 def _within_bytes(rows: list[FeedRow], rows_max: int) -> tuple[list[FeedRow], bool]:

@@ -29,6 +29,8 @@ class PushLane:
         """The last counter sent on this link."""
         self.through = 0
         """The last counter of the push in flight."""
+        self.sent_count = 0
+        """The mutations of the push in flight."""
         self.unconfirmed = 0
         self.attempt = 0
         self.mutations_max = limits.MUTATIONS_PER_PUSH_MAX
@@ -72,7 +74,7 @@ class PushLane:
         if fault.answers not in {"push", None}:
             return False
         if reaction is Reaction.SHRINK:
-            return self.mutations_max > 1
+            return self.sent_count > 1
         return reaction is Reaction.RESEND and self.gap_at != (fault.merged_through or 0)
 
     def prepare(self) -> LaneState:
@@ -97,6 +99,7 @@ def _ready(lane: PushLane, event: PushReady) -> LaneState:
         return lane.prepare() if lane.is_queued else LaneState.IDLE
     assert event.push.device == lane.device
     lane.through = event.through
+    lane.sent_count = len(event.push.mutations)
     lane.effects.append(Send(event.push))
     return LaneState.SENT
 
@@ -124,7 +127,8 @@ def _fault(lane: PushLane, event: Fault) -> LaneState:
         lane.attempt += 1
         return LaneState.WAITING
     if reaction is Reaction.SHRINK:
-        lane.mutations_max //= 2
+        # Of what was sent: half of a larger limit would send the same push again.
+        lane.mutations_max = lane.sent_count // 2
     else:
         lane.gap_at = event.merged_through or 0
         lane.after = min(lane.gap_at, lane.through)

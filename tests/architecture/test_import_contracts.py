@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
     "core",
     "sync_protocol",
+    "conformance",
     "edge",
     "clients/python/skerry_client",
     "clients/python/skerry_testing",
@@ -31,6 +32,9 @@ PLANTS = [
     ("edge/repositories", "aiosqlite", "Only edge.storage imports database drivers"),
     ("edge/repositories", "edge.services", "Repositories, storage and gateways know ports"),
     ("edge/ports", "edge.services", "services > ports"),
+    ("conformance", "edge", "edge -> sync_protocol -> core"),
+    ("conformance", "skerry_client", "The conformance kit and the client never import each other"),
+    ("edge/services", "conformance", "Only its command imports the conformance kit"),
 ]
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from core import Access, App, Collection, Lww
-from edge.errors import SchemaAhead, SchemaTooOld, WrongApp
+from edge.errors import ProtocolVersion, SchemaAhead, SchemaTooOld, WrongApp
 from edge.services.devices import Devices
+from sync_protocol.messages.hello import Hello
 
 
 class Note(Collection, space="book"):
@@ -37,3 +38,12 @@ def test_declared_versions_are_taken(version):
 def test_others_are_told_why(app, version, error):
     with pytest.raises(error):
         devices().require_schema(app, version)
+
+
+@pytest.mark.parametrize("protocol", [0, 2])
+async def test_another_protocol_is_told_why(protocol):
+    hello = Hello(protocol, "notes", 4, "f", "phone", 1)
+    with pytest.raises(ProtocolVersion):
+        await devices().hello(None, hello)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ProtocolVersion):
+        await devices().greet_locally(None, hello)  # pyright: ignore[reportArgumentType]

@@ -1,1 +1,1 @@
-"""Conformance vectors: what an implementation in any language must compute."""
+"""What writes the conformance vectors, and what holds them against the implementation."""

@@ -1,7 +1,7 @@
 """Write the conformance vectors: `python -m tests.vectors.generate`.
 
-What an implementation in any language must compute is in the JSON files beside this one. They are
-committed; a test fails when they would be written differently.
+What an implementation in any language must compute is in the JSON files of the package
+`conformance.vectors`. They are committed; a test fails when they would be written differently.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import msgspec
 from core.crdt.registry import FIELD_TYPES
 from tests.vectors import merges, wire
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parents[2] / "conformance" / "vectors"
 
 
 def vectors() -> dict[str, Any]:

@@ -35,15 +35,17 @@ def clock() -> dict[str, Any]:
     leads = [0, 5_000, 5_001, -5_000, -5_001, 86_400_000]
     now = pack(unix_ms=NOW)
     rebased = [
-        {"h": h, "skew": skew, "previous": previous, "now_unix_ms": NOW}
-        for h, skew, previous in (
-            (now, 0, 0),
-            (now - SECOND, 0, now),
-            (now + 4 * SECOND, 0, 0),
-            (now + 60 * SECOND, 0, 0),
-            (now + 3_600 * SECOND, 3_600 * SECOND, now - 1),
-            (now - 3_600 * SECOND, -3_600 * SECOND, 0),
-            (CLOCK_MAX, 0, now + 10 * SECOND),
+        {"h": h, "skew": skew, "previous": previous, "now_unix_ms": NOW, "seen": seen}
+        for h, skew, previous, seen in (
+            (now, 0, 0, 0),
+            (now - SECOND, 0, now, 0),
+            (now + 4 * SECOND, 0, 0, 0),
+            (now + 60 * SECOND, 0, 0, 0),
+            (now + 3_600 * SECOND, 3_600 * SECOND, now - 1, 0),
+            (now - 3_600 * SECOND, -3_600 * SECOND, 0, 0),
+            (CLOCK_MAX, 0, now + 10 * SECOND, 0),
+            (now - SECOND, 0, 0, now),
+            (now - SECOND, 0, 0, now + 60 * SECOND),
         )
     ]
     return {

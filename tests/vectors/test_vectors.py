@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from conformance.forms import in_json
+from conformance.vectors import names, read
 from core.clock import effective, measured_skew, pack
 from core.crdt.registry import FIELD_TYPES, SAMPLES
 from sync_protocol import codec, digest
@@ -12,13 +14,8 @@ from sync_protocol.faults import FaultKind
 from sync_protocol.media import Media
 from sync_protocol.rows import decode_row, encode_row
 from tests.vectors.generate import FOLDER, vectors, written
-from tests.vectors.wire import in_json
 
-NAMES = sorted(path.name for path in FOLDER.glob("*.json"))
-
-
-def read(name: str):
-    return json.loads((FOLDER / name).read_text("utf-8"))
+NAMES = names()
 
 
 def test_files_are_those_that_would_be_written():

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from conformance.forms import in_json
 from core.ids import DEVICE_NUMBER_MAX, INTEGER_MAX
 from sync_protocol import codec, digest, limits
 from sync_protocol.errors import ProtocolError
@@ -44,6 +45,9 @@ ROWS: list[tuple[str, tuple[int, int, bool], dict[str, Any]]] = [
     ("røw-é", (INTEGER_MAX, DEVICE_NUMBER_MAX, True), {"n": [0, -1, -32, -33, 127, 128, 65_536]}),
     ("01j0row", (5, 2, True), {"f": [1.0, -2.5, 1e300], "m": [{"é": 1, "z": {"b": [], "a": {}}}]}),
     ("long", (1, 2, True), {"t": ["x" * 40, "\U0001f600", True, False]}),
+    ("block", (1, 2, True), {"t": ["x" * 111]}),
+    ("blocks", (1, 2, True), {"t": ["x" * 300]}),
+    ("wide", (1, 2, True), {f"f{n:02}": list(range(n)) for n in range(17)}),
 ]
 
 
@@ -64,19 +68,6 @@ def digests() -> dict[str, Any]:
             }
         )
     return {"buckets": limits.BUCKETS, "rows": rows}
-
-
-def in_json(message: ClientMessage | ServerMessage) -> Any:
-    """Return a message as it stands in JSON."""
-    if isinstance(message, Push):
-        raws = [
-            msgspec.Raw(msgspec.json.encode(msgspec.msgpack.decode(raw)))
-            for raw in message.mutations
-        ]
-        message = msgspec.structs.replace(message, mutations=raws)
-    if not isinstance(message, ClientMessage):
-        message = codec.with_rows_in(message, Media.JSON)
-    return msgspec.json.decode(codec.encode(message, Media.JSON))
 
 
 def line(message: ClientMessage | ServerMessage) -> dict[str, Any]:

@@ -76,8 +76,11 @@ class HttpLink:
         task = asyncio.create_task(self._ask(message, sent))
         self._requests.add(task)
         task.add_done_callback(self._requests.discard)
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes as the wait ends, and then
+        # closing the phone would wait for ever for a sync that goes on.
         with suppress(TimeoutError):
-            await asyncio.wait_for(sent.wait(), WRITE_SECONDS_MAX)
+            async with asyncio.timeout(WRITE_SECONDS_MAX):
+                await sent.wait()
 
     async def receive(self) -> ServerMessage:
         """Wait for the next answer."""

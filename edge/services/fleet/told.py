@@ -27,6 +27,7 @@ _PLAIN: Final[dict[FaultKind, type[EdgeError]]] = {
         errors.StepUpNeeded,
         errors.ClonedDevice,
         errors.CursorUnknown,
+        errors.ProtocolVersion,
         errors.WrongApp,
         errors.SchemaAhead,
         errors.SchemaTooOld,

@@ -184,3 +184,19 @@ async def test_a_request_is_on_the_wire_when_send_returns(monkeypatch, writes):
         await asyncio.wait_for(link.send(Pull(1, 1, None, 1, 0, 0)), 2)
         assert slow.steps == ["written"] * writes
         await link.close()
+
+
+async def test_a_send_that_is_cancelled_as_it_ends_is_cancelled(monkeypatch):
+    """Else whoever closes the phone waits for a sync that goes on."""
+
+    async def ask(_self, _message, sent):
+        sent.set()
+        sending.cancel()
+
+    monkeypatch.setattr(transport.HttpLink, "_ask", ask)
+    async with httpx.AsyncClient() as client:
+        link = transport.HttpLink(client, "http://test", "token")
+        sending = asyncio.create_task(link.send(Pull(2, 1)))
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await link.close()

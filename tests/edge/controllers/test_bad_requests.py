@@ -30,7 +30,7 @@ BODIES = [
     ("push", JSON, None, b'{"kind":"welcome"}', 400, "unknown-message"),
     ("push", JSON, None, PULL, 400, "malformed"),
     ("pull", "text/plain", None, PULL, 415, "unsupported-media"),
-    ("pull", None, None, PULL, 415, "unsupported-media"),
+    ("pull", None, None, PULL, 400, "malformed"),
     ("pull", "application/json; charset=utf-16", None, PULL, 415, "unsupported-media"),
     ("pull", JSON, "br", PULL, 415, "unsupported-media"),
     ("pull", JSON, "gzip, gzip", PULL, 415, "unsupported-media"),
@@ -59,6 +59,12 @@ async def test_a_bad_sync_body_is_a_problem(served, case):
         headers["content-encoding"] = encoding
     answer = await served.client.post(f"/v1/sync/{name}", content=body, headers=headers)
     check_problem(answer, status, fault)
+
+
+async def test_a_sync_body_without_a_type_is_message_pack(served):
+    pull = msgspec.msgpack.encode({"kind": "pull", "device": 2, "schema_version": 1})
+    answer = await served.client.post("/v1/sync/pull", content=pull, headers=served.bearer())
+    assert (answer.status_code, answer.headers["content-type"]) == (200, MSGPACK)
 
 
 ROW_BODIES = [

@@ -149,6 +149,19 @@ async def test_entering_and_leaving_a_space_equals_a_fresh_snapshot(node):
     await assert_equal_to_server(bob)
 
 
+async def test_a_gained_space_is_told_once_a_round(node):
+    """A device drops the rows of a gained space, those of the page before included."""
+    ann, bob = await node.device("ann"), await node.device("bob", role=None)
+    await ann.push(*(insert("item", f"n{n}") for n in range(6)))
+    await node.join("bob", "north")
+    told, cursor, more = [], None, True
+    while more:
+        page = await node.tenant.pulls.pull(bob.session, Pull(bob.number, 1, cursor, 2))
+        told.append([gained.space for gained in page.gained])
+        cursor, more = page.cursor, page.more
+    assert told == [["north"], [], []]
+
+
 async def test_a_role_decides_what_is_read(node):
     lia, bob = await node.device("lia", role="lead"), await node.device("bob")
     await lia.push(insert("item", "i1"), insert("salary", "s1", amount=7))

@@ -50,6 +50,10 @@ def receive(session, message) -> list[Any]:
     return session.handle(on.Received(message))
 
 
+def push_of(count) -> Push:
+    return Push(7, 1, 1, [msgspec.Raw(b"\xc0")] * count)
+
+
 def pushing() -> ClientSession:
     session = ClientSession()
     session.handle(on.Connected(HELLO))
@@ -432,14 +436,22 @@ def test_a_pull_fault_waits_and_asks_again():
 
 def test_pushes_shrink_until_one_mutation_is_left():
     session = pushing()
-    sizes = []
+    sizes, size = [], 1_000
     while session.state is not ClientState.STOPPED:
-        session.handle(on.PushReady(PUSH, through=5))
+        session.handle(on.PushReady(push_of(size), through=5))
         effects = receive(session, fault("too-large"))
-        sizes += [each.mutations_max for each in effects if isinstance(each, do.PreparePush)]
-    assert sizes[:2] == [2_500, 1_250]
-    assert sizes[-1] == 1
-    assert len(sizes) == 12
+        for prepare in effects:
+            if isinstance(prepare, do.PreparePush):
+                size = prepare.mutations_max
+                sizes.append(size)
+    assert sizes == [500, 250, 125, 62, 31, 15, 7, 3, 1]
+
+
+def test_a_push_that_was_too_large_is_never_sent_again_as_it_was():
+    session = pushing()
+    session.handle(on.PushReady(push_of(8), through=8))
+    (prepare,) = receive(session, fault("too-large", "push"))
+    assert prepare.mutations_max == 4
 
 
 def test_a_gap_is_filled_from_where_the_server_stands_and_only_once():

@@ -1,0 +1,1 @@
+"""The door for servers: raw messages of several phones, and what must come back."""
