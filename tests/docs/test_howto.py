@@ -79,6 +79,6 @@ def test_a_how_to_works_as_written(page, tmp_path):
 
 def test_every_page_is_linked_from_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert len(PAGES) == 8
+    assert len(PAGES) == 9
     for page in PAGES:
         assert f"docs/howto/{page.name}" in readme
