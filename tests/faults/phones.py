@@ -24,14 +24,14 @@ from pathlib import Path
 import httpx
 
 from skerry_client import Add, AddElements, ClientError, Skerry
-from tests.faults.survey import Note, Site, app
+from tests.faults.survey import SPACES, Note, Site, app
 
-SPACE = "region:north"
+(SPACE,) = SPACES
 SHARED = "shared"
 SYNC_SECONDS_MAX = 4.0
 """As long as a phone in the background may take; also what a half-open connection costs it."""
 SYNC_PAUSE_S = 0.05
-SETTLE_PAUSE_S = 0.1
+SETTLE_PAUSE_S = 0.05
 NUMBERED = "SELECT counter, h FROM _mutation_queue WHERE device = 0"
 KINDS = ("count", "count", "title", "tag", "note", "bare", "bare", "shout")
 """What a phone writes, by how often."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SURVEY = Path(__file__).with_name("survey.py")
-ANSWER_SECONDS_MAX = 60
+ANSWER_SECONDS_MAX = 120
+"""Longer than what is asked for takes: settling."""
 STOP_SECONDS_MAX = 10
 
 
@@ -60,9 +61,12 @@ class PhonesProcess:
         process.wait()
         self._close()
 
-    def stop(self):
-        """Let the phones close their files; by force when that takes too long."""
+    def stop(self, *, is_kind=True):
+        """Let the phones close their files; by force when that takes too long, or is to be."""
         if self._process is None:
+            return
+        if not is_kind:
+            self.kill()
             return
         assert self._process.stdin is not None
         self._process.stdin.close()

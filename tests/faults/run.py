@@ -11,12 +11,13 @@ from tests.faults.phones_process import PhonesProcess
 
 PAUSE_S = 0.12
 """Between two writes of one phone: five phones make some forty mutations a second."""
-RUN_SECONDS_MAX = 80
-"""Half of it on an idle machine; a take-over on a busy one takes ten seconds."""
-SETTLE_SECONDS_MAX = 30
-EQUAL_SECONDS_MAX = 8
+RUN_SECONDS_MAX = 180
+"""A tenth of it on an idle machine; a take-over on a busy one takes half a minute."""
+SETTLE_SECONDS_MAX = 90
+"""Two seconds do where nothing has to time out, fifteen after half-open connections."""
+EQUAL_SECONDS_MAX = 20
 """Replicas are level within milliseconds; a busy machine takes longer to look."""
-POLL_S = 0.1
+POLL_S = 0.05
 PHONES = (
     {"name": "ada-ams", "way": "rounds", "at": (AMS,)},
     {"name": "ben-ams", "way": "stream", "at": (AMS,)},
@@ -30,37 +31,59 @@ class Broken(AssertionError):
     """A run has broken a promise; the message says which, and where everything lies."""
 
 
-class Run:
-    """What a scenario is given; `lost`: phones that never came back, `is_forced`: see checker."""
+class NotRun(Exception):
+    """The run could not be set up: nothing has been tried, and nothing is shown."""
 
-    def __init__(self, folder, *, scenario, seed, full_disks=()):
+
+class Run:
+    """What a scenario is given; `lost`: phones that never came back, `is_forced`: see checker.
+
+    `template`: see FaultFleet. `seconds` tells what the parts of the run have taken.
+    """
+
+    def __init__(self, folder, *, scenario, seed, full_disks=(), template=None):
         self.folder = Path(folder)
         self.scenario = scenario
         self.seed = seed
         self.moments = random.Random(f"{scenario}-{seed}")
-        self.fleet = FaultFleet(self.folder, seed=seed, full_disks=full_disks)
+        self.fleet = FaultFleet(self.folder, seed=seed, full_disks=full_disks, template=template)
         self.network = self.fleet.network
         self.phones = None
         self.lost = set()
         self.is_forced = False
-        self._started_s = 0.0
+        self.seconds = {}
+        self.statistics = {}
+        self._began_s = self._started_s = time.monotonic()
         self._told = []
 
     def __enter__(self):
-        self.fleet.__enter__()
         try:
+            self.fleet.__enter__()
+            self._lap("fleet")
             self._start_phones()
+            self._lap("phones")
+        except Exception as problem:
+            self.__exit__()
+            raise NotRun(f"{self.scenario} with seed {self.seed}: {problem}") from problem
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_error):
+        self._lap("check")
         try:
             if self.phones is not None:
-                self.phones.stop()
+                self.phones.stop(is_kind=False)
         finally:
             self.fleet.__exit__()
+            self._lap("stop")
+
+    def _lap(self, part):
+        """Note what a part of the run has taken."""
+        now_s = time.monotonic()
+        self.seconds[part] = round(now_s - self._began_s, 2)
+        self._began_s = now_s
 
     def tell(self, what):
         """Note what is done, and when: a failure shows it."""
@@ -71,9 +94,16 @@ class Run:
         assert time.monotonic() - self._started_s < RUN_SECONDS_MAX, self.broken(["too slow"])
         time.sleep(self.moments.uniform(low_s, high_s))
 
+    def wait_until(self, is_so, what):
+        """Wait for something that is bound to happen."""
+        while not is_so():
+            self.wait(POLL_S, POLL_S)
+            assert time.monotonic() - self._started_s < RUN_SECONDS_MAX, self.broken([what])
+
     def settle(self):
         """End all faults and the load; wait until nobody has anything left to do, and check."""
         self.tell("settle")
+        self._lap("harm")
         self.network.heal()
         fleet, phones = self.fleet, self.phones
         assert phones is not None
@@ -84,12 +114,13 @@ class Run:
             raise self.broken([f"R not ready: {problem}"]) from problem
         settled = phones.ask("settle", seconds=SETTLE_SECONDS_MAX)
         self.tell("settled")
+        self._lap("settle")
         if not settled["is_quiet"]:
             loud = {n: s for n, s in settled["phones"].items() if s["queued"] or s["message"]}
             raise self.broken([f"Q not quiet: {loud or settled['phones']}", str(fleet.outboxes())])
         found = self._full_outboxes()
         dumps = phones.ask("dump")
-        phones.stop()
+        phones.stop(is_kind=False)
         finals = {
             name: checker.Final(dump["sites"], dump["notes"], dump["digests"])
             for name, dump in dumps.items()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from tests.faults.fleet import AMS, PRIMARY, SYD
 from tests.faults.proxy import Mode
 
-KILLS = 5
-"""The supervisor's patience allows ten crashes a minute, each followed by a longer pause."""
+KILLS = 3
+"""Each of them is followed by a longer pause of the supervisor: the fourth costs two seconds."""
 HOUR_MS = 3_600_000
 EDGES = (AMS, SYD)
 
@@ -46,14 +46,14 @@ def _killing(name, child):
 
 def _parting(*ways, mode):
     def part(run):
-        run.wait(0.5, 1.5)
+        run.wait(0.3, 1.2)
         for source, target in ways:
             run.tell(f"{mode.value}: {source} to {target}")
             run.network.change(source, target, mode=mode)
-        run.wait(3, 7)
+        run.wait(2.5, 4.5)  # an edge waits two seconds for a silent primary
         run.tell("heal")
         run.network.heal()
-        run.wait(1, 2)
+        run.wait(0.3, 1)
 
     return part
 
@@ -72,7 +72,7 @@ def slow_link(run):
     """300 ms there and back, and every fiftieth segment is lost."""
     run.fleet.part(AMS, [PRIMARY, SYD], delay_ms=150, jitter_ms=20, stall=0.02)
     run.fleet.part(SYD, [PRIMARY], delay_ms=30, jitter_ms=60, bytes_per_s=200_000)
-    run.wait(6, 9)
+    run.wait(3, 5)
 
 
 def phones_link(run):
@@ -130,9 +130,9 @@ def edge_without_primary(run):
     run.wait(2, 3)
     run.fleet.lose(SYD)
     run.fleet[SYD].start()
-    run.wait(3, 5)
+    run.wait(2, 3)
+    run.wait_until(lambda: any(run.fleet.outboxes().values()), "something was accepted")
     run.tell(f"outboxes {run.fleet.outboxes()}, primary is back")
-    assert sum(run.fleet.outboxes().values()) > 0, "something was accepted"
     run.fleet[PRIMARY].start()
     run.wait(1, 2)
 
@@ -147,10 +147,10 @@ def two_primaries(run):
     run.tell("promote ams by force")
     run.fleet.promote(AMS, force=True)
     run.tell("ams leads")
-    run.wait(2, 3)
+    run.wait(1, 2.5)
     run.tell("heal")
     run.network.heal()
-    run.wait(2, 4)
+    run.wait(1, 2.5)
 
 
 def clock_jumps(run):
@@ -160,7 +160,7 @@ def clock_jumps(run):
         offset_ms = run.moments.choice((-HOUR_MS, HOUR_MS))
         run.tell(f"clock of {name}: {offset_ms} ms")
         run.fleet.set_clock(name, offset_ms)
-        run.wait(1, 2)
+        run.wait(0.7, 1.5)
         seen_ms = run.fleet.clock_offset_ms(name)
         assert abs(seen_ms - offset_ms) < HOUR_MS / 60, f"the clock of {name} is off by {seen_ms}"
         run.fleet.set_clock(name, 0)
@@ -194,9 +194,9 @@ def edge_lost(run):
     """An edge is gone for ever with a full outbox; its phones go elsewhere."""
     run.wait(0.5, 1)
     run.fleet.part(AMS, [PRIMARY, SYD], mode=Mode.CUT)
-    run.wait(2, 3)
+    run.wait(0.5, 1.5)
+    run.wait_until(lambda: run.fleet.outboxes()[AMS], "something was accepted")
     run.tell(f"lose ams for ever, outboxes {run.fleet.outboxes()}")
-    assert run.fleet.outboxes()[AMS] > 0, "something was accepted"
     run.fleet.lose(AMS)
     run.fleet.gone.add(AMS)
     run.wait(0.2, 1)

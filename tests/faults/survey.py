@@ -3,6 +3,8 @@
 from core import Access, AddWins, App, Collection, Counter, Lww, Reject
 
 EVERYBODY = ("member",)
+SPACES = ("region:north",)
+PEOPLE = ("ada", "ben")
 ACCESS = Access(
     read=EVERYBODY, insert=EVERYBODY, edit=EVERYBODY, delete=EVERYBODY, restore=EVERYBODY
 )
