@@ -48,8 +48,8 @@ test-deep: setup ## Run all tests, the slow ones too, with many more Hypothesis 
 mutants: setup ## Prove that the tests notice planted faults
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-faults: setup ## Break real fleets at random moments; ARGS="--runs 10 --scenario NAME --seed 1"
-	$(BIN)/python -m tests.faults $(ARGS)
+faults: setup ## Break real fleets at random moments; RUNS=300 SEED=1 ARGS="--scenario NAME --jobs 2"
+	$(BIN)/python -m tests.faults $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: setup ## Measure
 	$(BIN)/python -m bench $(ARGS)
