@@ -22,6 +22,7 @@ import httpx
 from core.ids import PersonId, TenantId
 from edge.services.tokens import mint
 from edge.storage.key_files import KeyFiles
+from edge.workers.dev_node import DevNode
 from edge.workers.fleet_dev import PRIMARY, DevFleet, free_ports
 from tests.faults import database_files
 from tests.faults.phones_process import SURVEY
@@ -29,7 +30,9 @@ from tests.faults.proxy import LOOPBACK, Network
 from tests.faults.survey import PEOPLE, SPACES
 
 REGIONS = ("ams", "syd")
-AMS, SYD = "edge-ams", "edge-syd"
+AMS, SYD = EDGES = ("edge-ams", "edge-syd")
+NRT = "edge-nrt"
+"""Not there from the start: a scenario may add it."""
 TENANT = "main"
 TOKEN_EARLIER_S, TOKEN_SECONDS = 2 * 3_600, 6 * 3_600
 """Good although a node's clock is an hour ahead or behind."""
@@ -164,6 +167,13 @@ class FaultFleet:
         else:
             self.ask("PUT", path, json={"role": role}).raise_for_status()
 
+    def members(self):
+        """Return who is in which space, as the leader has it (database_files.members)."""
+        return database_files.members(self._copy())
+
+    def _copy(self):
+        return self[self.leader].data / "tenants" / f"{TENANT}.db"
+
     # --- what goes wrong ---------------------------------------------------------------------
 
     def kill(self, name, child):
@@ -182,10 +192,10 @@ class FaultFleet:
         """Kill a node and everything of it; it may be started again, or never."""
         self[name].kill()
 
-    def part(self, one, others, **changes):
-        """Change the weather between a node and others."""
+    def part(self, one, others, *, both=True, **changes):
+        """Change the weather between a node and others, or from it to them alone."""
         for other in others:
-            self.network.change(one, other, both=True, **changes)
+            self.network.change(one, other, both=both, **changes)
 
     def set_clock(self, name, offset_ms):
         """Let a node's clock, and that of its supervisor, be wrong from now on."""
@@ -260,6 +270,31 @@ class FaultFleet:
             assert time.monotonic() < deadline, f"{self.leader} does not lead: {seen}"
             time.sleep(POLL_S)
 
+    # --- who belongs to it -------------------------------------------------------------------
+
+    def add(self, name):
+        """Let another edge join, and wait until it serves."""
+        self._nodes[name] = node = DevNode(
+            name,
+            name.removeprefix("edge-"),
+            self.folder / "nodes" / name,
+            module=SURVEY,
+            ports=dict(zip(NODE_PORTS, free_ports(len(NODE_PORTS)), strict=True)),
+            settings=self._settings,
+            ends_with_parent=self._ends_with_parent,
+        )
+        self._doors = self._numbered_doors()
+        self._prepare(name)
+        self._enrol(self[self.leader], node)
+        node.start()
+        node.wait_until_ready(seconds=READY_SECONDS_MAX)
+
+    def remove(self, name):
+        """Let an edge drain and stop, and take it out for ever."""
+        self[name].stop()
+        self.gone.add(name)
+        self[self.leader].run("node", "remove", name)
+
     # --- what is left ------------------------------------------------------------------------
 
     def wait_until_ready(self):
@@ -273,7 +308,7 @@ class FaultFleet:
     def copies(self):
         """Return where the tenant's database lies, and the control database, the leader's first."""
         leader = self[self.leader].data
-        tenant = {f"{self.leader} copy": leader / "tenants" / f"{TENANT}.db"}
+        tenant = {f"{self.leader} copy": self._copy()}
         control = {f"{self.leader} copy": leader / "control.db"}
         for name in self.names:
             served = self[name].data / "sqld" / "dbs"
