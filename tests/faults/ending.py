@@ -43,7 +43,23 @@ def judged(events):
     report = check(events)
     found = [str(violation) for violation in report.violations]
     found += [f"{name}: and {count} more" for name, count in sorted(report.more.items())]
-    return found, report.statistics
+    return [*found, *taken_for_copies(events)], report.statistics
+
+
+def taken_for_copies(events):
+    """Return the phones that have become another installation although nobody has copied them."""
+    installation, copied, found = {}, set(), []
+    for event in events:
+        phone = event.get("p", "")
+        if event["e"] == "opened" and event["from"]:
+            copied |= {phone, event["from"].partition(":")[2]}
+        if event["e"] not in {"opened", "renumbered"}:
+            continue
+        before = installation.get(phone, event["i"])
+        installation[phone] = event["i"]
+        if before != event["i"] and phone not in copied:
+            found.append(f"{phone} was taken for a copy: {before} has become {event['i']}")
+    return found
 
 
 def counted(events):

@@ -1,6 +1,6 @@
 """What a run has shown is counted, and a history that cannot be is not passed."""
 
-from tests.faults.ending import counted, judged
+from tests.faults.ending import counted, judged, taken_for_copies
 from tests.faults.survey import app
 from tests.history.declaration import tell_app
 from tests.history.history import History
@@ -10,8 +10,8 @@ def history(*, told="merged"):
     """Return a phone that has made one mutation, which the ledger says was merged."""
     tale = History()
     tell_app(tale, app, now_ms=1)
-    change = {"collection": "site", "id": "s", "op": "insert", "space": "x"}
-    change["fields"] = {"visits": {"add": 3}}
+    visits = {"visits": {"add": 3}}
+    change = {"collection": "site", "id": "s", "op": "insert", "space": "x", "fields": visits}
     own = {"t": 1, "p": "a", "i": "one", "n": 7}
     tale.add({"e": "opened", **own, "c": 0, "from": "", "person": "ada"})
     tale.add({"e": "made", **own, "c": 1, "h": 9, "v": 1, "changes": [change]})
@@ -47,3 +47,20 @@ def test_a_history_that_can_be_is_passed():
 def test_an_outcome_that_the_ledger_does_not_have_is_no_pass():
     found, _ = judged(history(told="rejected"))
     assert any("H03" in text for text in found), found
+
+
+def opened(phone, installation, came_from=""):
+    return {"e": "opened", "p": phone, "i": installation, "from": came_from}
+
+
+def test_a_phone_that_nobody_has_copied_keeps_its_installation():
+    renumbered = {"e": "renumbered", "p": "a", "i": "two"}
+    (found,) = taken_for_copies([opened("a", "one"), renumbered])
+    assert "a was taken for a copy" in found
+    assert taken_for_copies([opened("a", "one"), {**renumbered, "i": "one"}]) == []
+
+
+def test_copies_and_the_phones_they_were_made_of_may_become_new_ones():
+    renumbered = {"e": "renumbered", "p": "a", "i": "two"}
+    for copied in (opened("b", "one", "clone:a"), opened("a", "one", "backup")):
+        assert taken_for_copies([opened("a", "one"), copied, renumbered]) == []
