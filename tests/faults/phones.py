@@ -18,6 +18,9 @@ from tests.history.history import History
 
 SYNC_PAUSE_S = 0.05
 SETTLE_PAUSE_S = 0.05
+SETTLE_SYNC_SECONDS_MAX = 20.0
+PATIENCE_GROWS = 1.2
+"""A half-open connection is given up soon, and a slow machine gets there in the end."""
 
 
 class Phones:
@@ -66,9 +69,10 @@ class Phones:
             self._is_settling = False
 
     async def _settled(self, deadline):
-        was_quiet = False
+        was_quiet, seconds = False, SYNC_SECONDS_MAX
         while True:
-            await self._sync_all()
+            await self._sync_all(seconds)
+            seconds = min(seconds * PATIENCE_GROWS, SETTLE_SYNC_SECONDS_MAX)
             found = {name: phone.standing() for name, phone in self._phones.items()}
             is_quiet = all(s["is_current"] and not s["queued"] for s in found.values())
             # Who was done first has not read what others have pushed since: once more for all.
@@ -85,7 +89,7 @@ class Phones:
 
     async def again(self):
         """Sync once more, and write down what that has moved."""
-        await self._sync_all()
+        await self._sync_all(SETTLE_SYNC_SECONDS_MAX)
         for phone in self._phones.values():
             phone.again()
 
@@ -96,8 +100,8 @@ class Phones:
         for phone in self._phones.values():
             await phone.close()
 
-    async def _sync_all(self):
-        await asyncio.gather(*(phone.sync() for phone in self._phones.values()))
+    async def _sync_all(self, seconds):
+        await asyncio.gather(*(phone.sync(seconds) for phone in self._phones.values()))
 
     async def _work(self, phone):
         while True:
