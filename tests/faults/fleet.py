@@ -243,10 +243,11 @@ class FaultFleet:
         self.leader = name
         self._wait_for_leader(answer.json()["epoch"])
 
-    def wait_for_one_leader(self):
-        """Wait until all nodes agree on who leads, and remember it."""
+    def wait_for_one_leader(self, *, look=lambda: None):
+        """Wait until all nodes agree on who leads, and remember it; `look` hears of every look."""
         deadline = time.monotonic() + TAKE_OVER_SECONDS_MAX
         while True:
+            look()
             told = {name: self._told_leader(name) for name in self.names}
             leaders = set(map(str, told.values()))
             leader = next(iter(told.values())).get("primary")

@@ -32,6 +32,10 @@ PHONES = (
 )
 
 
+SET_BACK = {"what": "promote-force"}
+"""What the checker calls the moment from which outcomes may be others."""
+
+
 class Broken(AssertionError):
     """A run has broken a promise; the message says which, and where everything lies."""
 
@@ -192,6 +196,16 @@ class Run:
         self.fleet.promote(name, force=force)
         self.add("operator", what=what, node=name)
         self.tell(f"{name} leads")
+
+    def agree(self):
+        """End all bad weather, and wait until one primary leads where there were two.
+
+        What phones are told meanwhile may be of the database that is set back, whenever that is.
+        """
+        self.heal()
+        self.fleet.wait_for_one_leader(look=lambda: self.add("operator", **SET_BACK, node=""))
+        self.add("operator", **SET_BACK, node=self.fleet.leader)
+        self.tell(f"{self.fleet.leader} leads")
 
     def hand_over(self, name):
         """Let the primary hand over to an edge."""

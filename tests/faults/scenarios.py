@@ -140,8 +140,8 @@ def two_primaries(run):
     run.wait(0.5, 1.5)
     run.promote(AMS, force=True)
     run.wait(1, 2.5)
-    run.heal()
-    run.wait(1, 2.5)
+    run.agree()
+    run.wait(0.5, 1.5)
 
 
 def clock_jumps(run):
@@ -235,9 +235,7 @@ def two_promoted(run):
     for name in (SYD, AMS):
         run.promote(name, force=True)
     run.wait(0.5, 1)
-    run.heal()
-    run.fleet.wait_for_one_leader()
-    run.tell(f"{run.fleet.leader} leads")
+    run.agree()
     run.wait(0.5, 1)
 
 

@@ -5,7 +5,8 @@ every mutation of this phone that wrote to the row shows (or something later in 
 with a mutation that nobody has judged is there; and the view of a counter is the confirmed sum plus
 what is not confirmed yet, each once.
 
-Excused: refused mutations; what a backup did not have; merged ones in rows that the phone no longer
+Excused: refused mutations, and from when the phone's rows are of later than their judgement, which
+may be a moment before it hears of it; what a backup did not have; merged ones in rows that the phone no longer
 holds (H02 and H16 decide whether it should); after a database was set back, mutations
 that it has not got again.
 """
@@ -29,11 +30,16 @@ def check(evidence):
         effects[origin] = effects_of(origin.changes, tale.schema)
         for key, _ in effects[origin]:
             touching[key][origin] = None
+    through = _through(tale)
     for index, phone, event, own, held in tale.views:
         owned = set(own)
         for told in event["rows"]:
             row = Row(told[:5])
-            mine = [origin for origin in touching.get(row.key, ()) if origin in owned]
+            mine = [
+                origin
+                for origin in touching.get(row.key, ())
+                if origin in owned and not _is_refused_unheard(origin, through[phone], index)
+            ]
             for what in _row(evidence, effects, mine, row, (index, phone, event["of"], held)):
                 yield index, f"{phone} {what}"
         for key in map(tuple, event["gone"]):
@@ -64,6 +70,23 @@ def _is_told(tale, origin, phone, index, outcomes):
         told[2] in outcomes and tale.was_told(phone, told, index)
         for claim in origin.claims
         for told in claim.told
+    )
+
+
+def _through(tale):
+    """Return what phones heard of how far they were judged: phone to [(index, counter)]."""
+    found = defaultdict(list)
+    for index, event in enumerate(tale.events):
+        if event["e"] in {"confirmed", "greeted"} and event.get("m"):
+            found[event["p"]].append((index, event["m"]))
+    return found
+
+
+def _is_refused_unheard(origin, through, index):
+    """Tell whether the rows show that a mutation was judged, whose refusal is on its way."""
+    return any(
+        claim.outcome in REFUSED and any(at <= index and claim.c <= m for at, m in through)
+        for claim in origin.claims
     )
 
 
