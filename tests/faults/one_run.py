@@ -5,6 +5,7 @@ verdict (`passed`, `failed` or `not run`), problem, seconds by part of the run, 
 """
 
 import json
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -42,6 +43,12 @@ def result_of(plan):
     }
 
 
+def _end(number, _frame):
+    """End in good order: what was mounted or started is taken down."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _end)
     chosen = json.loads(Path(sys.argv[1]).read_text())
     Path(chosen["result"]).write_text(json.dumps(result_of(chosen)))
