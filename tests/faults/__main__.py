@@ -8,6 +8,7 @@ has failed is kept. Exit code 1 when one has failed, 2 when one could not be run
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -68,6 +69,8 @@ def main(arguments=None):
                 print(f"  {text}")
             print(f"  again: {told['again']}\n  kept:  {told['folder']}", flush=True)
 
+    # Whoever ends the campaign ends the runs, which take down what they have mounted and started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(Campaign(folder, jobs=options.jobs, tell=tell).run(runs))
     if lines:
