@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -167,7 +168,9 @@ class FaultFleet:
         """Put a person into a space; `role` None takes them out."""
         path = f"/v1/spaces/{space}/members/{person}"
         if role is None:
-            self.ask("DELETE", path).raise_for_status()
+            answer = self.ask("DELETE", path)
+            if answer.status_code != HTTPStatus.NOT_FOUND:  # they were not in it
+                answer.raise_for_status()
         else:
             self.ask("PUT", path, json={"role": role}).raise_for_status()
 

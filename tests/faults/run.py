@@ -231,6 +231,19 @@ class Run:
             change()
         self.phones.start()
 
+    def copy_phones(self, *changes):
+        """Kill the phones when nothing waits on them, and keep, put back or copy their files.
+
+        What a file and its copy both have still to send may be merged twice: see README.md.
+        """
+        assert self.phones is not None
+        self.heal()
+        self.phones.write(is_on=False)
+        self.fleet.wait_until_ready()
+        self._settle_phones("before files are copied")
+        self.kill_phones(*changes)
+        self.phones.write(is_on=True)
+
     def set_phone_clock(self, name, offset_ms):
         """Let a phone's clock be wrong."""
         assert self.phones is not None

@@ -151,8 +151,12 @@ def clock_jumps(run):
         offset_ms = run.moments.choice((-HOUR_MS, HOUR_MS))
         run.set_clock(name, offset_ms)
         run.wait(0.7, 1.5)
-        seen_ms = run.fleet.clock_offset_ms(name)
-        assert abs(seen_ms - offset_ms) < HOUR_MS / 60, f"the clock of {name} is off by {seen_ms}"
+        run.wait_until(
+            lambda name=name, offset_ms=offset_ms: (
+                abs(run.fleet.clock_offset_ms(name) - offset_ms) < HOUR_MS / 60
+            ),
+            f"the clock of {name} is wrong",
+        )
         run.set_clock(name, 0)
         run.wait(0.3, 1)
 
@@ -231,6 +235,8 @@ def two_promoted(run):
     """The primary is lost, and both edges are promoted while they cannot hear each other."""
     run.wait(0.5, 1)
     run.lose_primary()
+    # A phone whose requests go to two primaries in turn may take one's receipt for the other's.
+    run.phones.aim([run.fleet.urls[SYD]], "ada-far")
     run.part(AMS, [SYD], mode=Mode.CUT)
     for name in (SYD, AMS):
         run.promote(name, force=True)

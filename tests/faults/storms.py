@@ -34,9 +34,9 @@ def phone_clocks(run):
 def phones_copied(run):
     """One phone is set back to an old copy of its file, another one's file wakes up twice."""
     run.wait(0.5, 1)
-    run.kill_phones(_backing_up(run))
+    run.copy_phones(_backing_up(run))
     run.wait(0.7, 1.5)
-    run.kill_phones(_cloning(run), lambda: run.phones.restore(SET_BACK))
+    run.copy_phones(_cloning(run), lambda: run.phones.restore(SET_BACK))
     run.wait(1, 2)
 
 
@@ -140,9 +140,12 @@ def _wrong_phone_clock(run):
 
 
 def _kill_phones(run):
-    """Kill the phones, and keep or put back a file, or copy one, meanwhile."""
-    change = run.moments.choice((_backing_up, _restoring, _cloning, _nothing))
-    run.kill_phones(change(run))
+    run.kill_phones()
+
+
+def _copy_phones(run):
+    """Keep a phone's file, put an old one back, or copy one."""
+    run.copy_phones(run.moments.choice((_backing_up, _restoring, _cloning))(run))
 
 
 def _other_role(run):
@@ -180,5 +183,6 @@ HARMS = (
     _wrong_clock,
     _wrong_phone_clock,
     _kill_phones,
+    _copy_phones,
     _other_role,
 )
