@@ -178,8 +178,8 @@ class Ledger:
             for counter in counters:
                 claim = claims[counter]
                 h = claim.origin.h
-                # Where clocks have jumped, a phone's own value may be another write's at the primary.
-                if claim.h is None and stamps and h > low and (h, n) in stamps:
+                # Where clocks have jumped, a phone's value may be another write's at the primary.
+                if claim.h is None and stamps and h and h > low and (h, n) in stamps:
                     claim.h = h
                 low = claim.h or low + 1
                 claim.low = low

@@ -6,11 +6,12 @@ with a mutation that nobody has judged is there; and the view of a counter is th
 what is not confirmed yet, each once.
 
 Excused: refused mutations, and from when the phone's rows are of later than their judgement, which
-may be a moment before it hears of it; what a backup did not have; merged ones in rows that the phone no longer
-holds (H02 and H16 decide whether it should); after a database was set back, mutations
-that it has not got again.
+may be a moment before it hears of it; what a backup did not have; merged ones in rows that the
+phone no longer holds (H02 and H16 decide whether it should); after a database was set back,
+mutations that it has not got again.
 """
 
+from bisect import bisect_right
 from collections import defaultdict
 
 from tests.history.effects import Mark, effects_of, shows
@@ -74,20 +75,22 @@ def _is_told(tale, origin, phone, index, outcomes):
 
 
 def _through(tale):
-    """Return what phones heard of how far they were judged: phone to [(index, counter)]."""
-    found = defaultdict(list)
+    """Return how far phones heard that they were judged: phone to ([index], [highest counter])."""
+    found = defaultdict(lambda: ([], []))
     for index, event in enumerate(tale.events):
         if event["e"] in {"confirmed", "greeted"} and event.get("m"):
-            found[event["p"]].append((index, event["m"]))
+            indexes, counters = found[event["p"]]
+            indexes.append(index)
+            counters.append(max(event["m"], counters[-1] if counters else 0))
     return found
 
 
 def _is_refused_unheard(origin, through, index):
     """Tell whether the rows show that a mutation was judged, whose refusal is on its way."""
-    return any(
-        claim.outcome in REFUSED and any(at <= index and claim.c <= m for at, m in through)
-        for claim in origin.claims
-    )
+    indexes, counters = through
+    at = bisect_right(indexes, index)
+    heard = counters[at - 1] if at else 0
+    return any(claim.outcome in REFUSED and claim.c <= heard for claim in origin.claims)
 
 
 def _is_void(tale, origin):
