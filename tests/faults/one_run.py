@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from tests.faults.run import NotRun, Run
+from tests.faults.run import Broken, NotRun, Run
 from tests.faults.scenarios import SCENARIOS
 
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
@@ -33,8 +33,10 @@ def result_of(plan):
             run.settle()
     except NotRun:
         verdict, problem = NOT_RUN, traceback.format_exc()
-    except Exception:  # noqa: BLE001  (whatever it is, the run has failed, and the next one is due)
+    except Broken:
         verdict, problem = FAILED, traceback.format_exc()
+    except Exception as error:  # noqa: BLE001  (whatever it is, the run has failed)
+        verdict, problem = FAILED, f"{traceback.format_exc()}\n{run.broken([repr(error)])}"
     return {
         "verdict": verdict,
         "problem": problem,

@@ -171,7 +171,8 @@ class Run:
                 self.phones.aim([self.fleet.urls[SYD], self.fleet.urls[AMS]], phone)
 
     def take_over(self):
-        """Let the edge lead that has read furthest."""
+        """Let the edge lead that has read furthest, when both are up."""
+        self.fleet.wait_until_ready()
         try:
             self.promote(AMS, force=False)
         except AssertionError as refused:
