@@ -279,6 +279,8 @@ class Run:
         fleet, phones = self.fleet, self.phones
         assert phones is not None
         phones.write(is_on=False)
+        for name in fleet.names:
+            fleet.set_clock(name, 0)
         try:
             fleet.wait_until_ready()
         except Exception as problem:
