@@ -16,9 +16,6 @@ ARGS ?=
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
-SEED ?= 1
-RUNS ?= 1
-
 .PHONY: help setup demo demo-fleet simulate faults serve test test-deep mutants fuzz bench vectors conformance check format lock clean
 
 help: ## List the targets
@@ -51,11 +48,11 @@ test-deep: setup ## Run all tests, the slow ones too, with many more Hypothesis 
 mutants: setup ## Prove that the tests notice planted faults
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-simulate: setup ## Simulate whole fleets in virtual time: SEED=1 RUNS=100, the same seed gives the same trace
-	$(BIN)/python -m tests.simulation --seed $(SEED) --runs $(RUNS) $(ARGS)
+simulate: setup ## Simulate whole fleets in virtual time: SEED=1 RUNS=100; the same seed, the same trace
+	$(BIN)/python -m tests.simulation --seed $(or $(SEED),1) --runs $(or $(RUNS),1) $(ARGS)
 
-faults: setup ## Break real fleets at random moments; ARGS="--runs 10 --scenario NAME --seed 1"
-	$(BIN)/python -m tests.faults $(ARGS)
+faults: setup ## Break real fleets at random moments; RUNS=300 SEED=1 ARGS="--scenario NAME --jobs 2"
+	$(BIN)/python -m tests.faults $(if $(RUNS),--runs $(RUNS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 fuzz: setup ## Fuzz codecs and sessions with atheris; ARGS="--target NAME --seconds N"
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any, Final, cast
-
-import httpx
 
 from edge.errors import Unavailable
 from edge.workers.child_process import ending_with
@@ -28,6 +28,7 @@ STOP_SECONDS_MAX: Final = 40
 """More than a node's drain time and what its supervisor adds."""
 COMMAND_SECONDS_MAX: Final = 60
 LOG_BYTES_SHOWN: Final = 2_000
+ASK_SECONDS_MAX: Final = 2
 _POLL_S: Final = 0.05
 
 
@@ -51,6 +52,7 @@ class DevNode:
         self.url = f"http://{LOOPBACK}:{ports['port']}"
         self.internal_url = f"http://{LOOPBACK}:{ports['internal_port']}"
         self.grpc_url = f"http://{LOOPBACK}:{ports['sqld_grpc']}"
+        self._port = ports["port"]
         self._module = module.resolve()
         self._ends_with_parent = ends_with_parent
         self._process: subprocess.Popen[bytes] | None = None
@@ -193,12 +195,17 @@ class DevNode:
         return done.stdout
 
     def _is_ready(self) -> bool:
+        # Asked many times a second: an httpx client would cost more than the answer does.
+        connection = HTTPConnection(LOOPBACK, self._port, timeout=ASK_SECONDS_MAX)
         try:
-            answer = httpx.get(f"{self.url}/health/ready", timeout=2, trust_env=False)
-        except httpx.HTTPError:
+            connection.request("GET", "/health/ready")
+            answer = connection.getresponse()
+            self._said = answer.read(LOG_BYTES_SHOWN).decode(errors="replace")
+        except (OSError, HTTPException):
             return False
-        self._said = answer.text[:LOG_BYTES_SHOWN]
-        return answer.is_success
+        finally:
+            connection.close()
+        return answer.status == HTTPStatus.OK
 
     def _process_of(self, name: str) -> int | None:
         try:

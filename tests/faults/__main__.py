@@ -1,66 +1,84 @@
-"""Run fault scenarios again and again: `python -m tests.faults [--runs N] [--scenario NAME]`.
+"""Break real fleets: `python -m tests.faults [--runs N] [--scenario NAME ...] [--seed N]`.
 
-Run k of a scenario has the seed SEED + k - 1. The folder of a run that failed is kept; the last
-line is a table of what passed. Exit code 1 when anything failed.
+Runs go through the scenarios in turn, then through them again with the next seed. What became of
+each is added to a report of JSON lines, and told in a table at the end. The folder of a run that
+has failed is kept. Exit code 1 when one has failed, 2 when one could not be run.
 """
 
 import argparse
-import shutil
+import asyncio
+import contextlib
+import signal
 import sys
 import tempfile
-import time
-import traceback
 from pathlib import Path
 
-from tests.faults.run import Run
+from tests.faults import report
+from tests.faults.campaign import Campaign, exit_code, planned
+from tests.faults.one_run import PASSED
 from tests.faults.scenarios import SCENARIOS
+
+JOBS = 2
+"""On two cores: a run waits for time-outs half of the time."""
+REPORT = report.ROOT / "build" / "faults.jsonl"
+INTERRUPTED = 130
+PROBLEM_LINES_SHOWN = 60
+
+
+def options_of(arguments):
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--runs", type=int, help="in all; otherwise every scenario once")
+    parser.add_argument("--seed", type=int, default=1, help="the first")
+    parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS), default=None)
+    parser.add_argument("--jobs", type=int, default=JOBS, help="runs at a time")
+    parser.add_argument("--report", type=Path, default=REPORT, help="where lines are added")
+    parser.add_argument("--resume", type=Path, help="a report: leave out what has passed")
+    parser.add_argument("--folder", type=Path, help="where runs lie; a temporary folder")
+    return parser.parse_args(arguments)
+
+
+def possible(names):
+    """Return the scenarios that this machine allows, and say which it does not."""
+    found = [name for name in names if SCENARIOS[name].is_possible]
+    for name in sorted(set(names) - set(found)):
+        print(f"left out  {name}: a file system of its own needs root", flush=True)
+    return found
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--runs", type=int, default=1, help="runs of each scenario")
-    parser.add_argument("--scenario", action="append", choices=sorted(SCENARIOS), default=None)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--folder", type=Path, help="where runs are kept; a temporary folder")
-    options = parser.parse_args(arguments)
+    options = options_of(arguments)
+    at = report.commit()
+    names = possible(options.scenario or list(SCENARIOS))
+    runs = planned(names, runs=options.runs or len(names), seed=options.seed)
+    path = options.resume or options.report
+    if options.resume:
+        before = report.passed_before(path, at=at)
+        print(f"{len(before & set(runs))} of {len(runs)} have passed before, at {at}", flush=True)
+        runs = [run for run in runs if run not in before]
     folder = options.folder or Path(tempfile.mkdtemp(prefix="skerry-faults-"))
-    failed = []
-    for name in options.scenario or SCENARIOS:
-        scenario = SCENARIOS[name]
-        if not scenario.is_possible:
-            print(f"left out  {name}: a file system of its own needs root", flush=True)
-            continue
-        for seed in range(options.seed, options.seed + options.runs):
-            where = folder / f"{name}-{seed}"
-            started = time.monotonic()
-            problem = outcome_of(scenario, seed, where)
-            seconds = time.monotonic() - started
-            word = "failed" if problem else "passed"
-            print(f"{word}    {name:<24} seed {seed:<4} {seconds:5.1f} s", flush=True)
-            if problem:
-                failed.append((name, seed))
-                print(problem, flush=True)
-            else:
-                shutil.rmtree(where, ignore_errors=True)
-    if failed:
-        print(f"{len(failed)} failed, kept in {folder}: {failed}")
-    elif not any(folder.iterdir()):
-        folder.rmdir()
-    return int(bool(failed))
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
 
+    def tell(run, result, seconds):
+        lines.append(told := report.line(run, result, at=at, seconds=seconds))
+        report.add(path, told)
+        scenario, seed = run
+        print(f"{told['verdict']:<8}  {scenario:<24} seed {seed:<5} {seconds:6.1f} s", flush=True)
+        if told["verdict"] != PASSED:
+            for text in told["problem"].splitlines()[-PROBLEM_LINES_SHOWN:]:
+                print(f"  {text}")
+            print(f"  again: {told['again']}\n  kept:  {told['folder']}", flush=True)
 
-def outcome_of(scenario, seed, folder):
-    """Run one scenario; return what went wrong, or nothing."""
-    try:
-        run = Run(folder, scenario=scenario.name, seed=seed, full_disks=scenario.full_disks)
-        with run:
-            scenario.harm(run)
-            run.settle()
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001  (one failure must not hide the others)
-        return traceback.format_exc()
-    return ""
+    # Whoever ends the campaign ends the runs, which take down what they have mounted and started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(Campaign(folder, jobs=options.jobs, tell=tell).run(runs))
+    if lines:
+        print(report.table(lines))
+        print(f"report: {path}")
+    with contextlib.suppress(OSError):
+        folder.rmdir()  # unless something was kept
+    return INTERRUPTED if len(lines) < len(runs) else exit_code(t["verdict"] for t in lines)
 
 
 if __name__ == "__main__":

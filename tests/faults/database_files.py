@@ -1,5 +1,6 @@
 """Whether copies of a database hold the same, row by row; read while they are served."""
 
+import json
 import sqlite3
 from collections import Counter
 from pathlib import Path
@@ -8,6 +9,7 @@ from sync_protocol.digest import from_bytes, to_bytes
 
 LEFT_OUT = frozenset({"sk_fence"})
 """The fence of a replica that was cut off may be of an older epoch."""
+MEMBER = ("space", "person", "kind", "role", "s")
 SHOWN_MAX = 5
 BUSY_S = 2.0
 
@@ -72,6 +74,25 @@ def digests(path):
         for space, digest in connection.execute("SELECT space, digest FROM sk_digest"):
             sums[space] += from_bytes(digest)
         return {space: to_bytes(total).hex() for space, total in sums.items()}
+    finally:
+        connection.close()
+
+
+def members(path):
+    """Return who was ever put into a space of a tenant's file: dicts of space, person, kind, role,
+    s (the sequence of the change) and database, as histories tell memberships.
+    """
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=BUSY_S)
+    try:
+        (database,) = connection.execute(
+            "SELECT value FROM sk_meta WHERE key = 'database'"
+        ).fetchone()
+        return [
+            {**dict(zip(MEMBER, row, strict=True)), "database": json.loads(database)}
+            for row in connection.execute(
+                "SELECT space, person, kind, role, sequence FROM sk_member"
+            )
+        ]
     finally:
         connection.close()
 

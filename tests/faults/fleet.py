@@ -6,6 +6,7 @@ with FaultFleet(folder, seed=1) as fleet:
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -21,14 +23,17 @@ import httpx
 from core.ids import PersonId, TenantId
 from edge.services.tokens import mint
 from edge.storage.key_files import KeyFiles
-from edge.workers.fleet_dev import PRIMARY, DevFleet
+from edge.workers.dev_node import DevNode
+from edge.workers.fleet_dev import PRIMARY, DevFleet, free_ports
 from tests.faults import database_files
-from tests.faults.phones import SPACE
 from tests.faults.phones_process import SURVEY
 from tests.faults.proxy import LOOPBACK, Network
+from tests.faults.survey import PEOPLE, SPACES
 
 REGIONS = ("ams", "syd")
-AMS, SYD = "edge-ams", "edge-syd"
+AMS, SYD = EDGES = ("edge-ams", "edge-syd")
+NRT = "edge-nrt"
+"""Not there from the start: a scenario may add it."""
 TENANT = "main"
 TOKEN_EARLIER_S, TOKEN_SECONDS = 2 * 3_600, 6 * 3_600
 """Good although a node's clock is an hour ahead or behind."""
@@ -36,46 +41,68 @@ DISK_BYTES = 96 * 1024 * 1024
 """Room for everything a short test writes, sqld's first files included."""
 CLOCK = Path(__file__).with_name("clock")
 """What makes a node's clock wrong."""
-READY_SECONDS_MAX = 30
-TAKE_OVER_SECONDS_MAX = 40
-POLL_S = 0.05
+READY_SECONDS_MAX = 60
+TAKE_OVER_SECONDS_MAX = 60
+ASK_SECONDS_MAX = 60
+"""A hand-over on a busy machine takes a quarter of it."""
+GONE_SECONDS_MAX = 10
+POLL_S = 0.03
 SETTINGS = {"drain_s": "2", "log_level": "info"}
+DOORS = ("internal", "grpc", "phones")
+NODE_PORTS = ("port", "internal_port", "sqld_http", "sqld_admin", "sqld_grpc")
+PORTS, DOORS_FILE = "ports.json", "doors.json"
 
 
 class FaultFleet:
     """A primary and two edges, each behind a door for nodes, one for replicas and one for phones.
 
     `full_disks`: nodes whose data folder is a small file system of its own (needs root).
+    `template`: the folder of a fleet that has joined and was stopped; this one goes on as its copy,
+    on the same ports, so that one of them can run at a time.
     """
 
-    def __init__(self, folder, *, seed, full_disks=(), settings=None):
+    def __init__(self, folder, *, seed, full_disks=(), settings=None, template=None):
         self.folder = Path(folder)
         self.network = Network(pids=self._pids, seed=seed)
         self.leader = PRIMARY
         self.phones_pids: Callable[[], list[int]] = list
         self.gone = set()
+        self.urls = {}
+        self._template = None if template is None else Path(template) / "nodes"
         self._mounted = []
         self._full_disks = full_disks
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._ends_with_parent = threading.current_thread() is threading.main_thread()
+        nodes = self.folder / "nodes"
+        nodes.mkdir(parents=True, exist_ok=True)
+        if self._template is not None:
+            for name in (PORTS, DOORS_FILE):
+                shutil.copy(self._template / name, nodes)
         self._dev = DevFleet(
             SURVEY,
-            self.folder / "nodes",
+            nodes,
             REGIONS,
-            settings={**SETTINGS, **(settings or {})},
+            settings=self._settings,
             enrol=self._enrol,
-            ends_with_parent=threading.current_thread() is threading.main_thread(),
+            ends_with_parent=self._ends_with_parent,
         )
         self._nodes = {node.name: node for node in self._dev.nodes}
-        self.urls = {}
+        self._doors = self._numbered_doors()
 
     def __enter__(self):
         self.network.__enter__()
         try:
-            self._prepare()
-            self._dev.start()
-            for person in ("ada", "ben"):
-                self.ask(
-                    "PUT", f"/v1/spaces/{SPACE}/members/{person}", json={"role": "member"}
-                ).raise_for_status()
+            for name in self._nodes:
+                self._prepare(name)
+            if self._template is None:
+                self._dev.start()
+                for space in SPACES:
+                    for person in PEOPLE:
+                        self.set_member(space, person)
+            else:
+                for node in self._nodes.values():
+                    node.start()
+                self.wait_until_ready()
         except BaseException:
             self.__exit__()
             raise
@@ -83,13 +110,32 @@ class FaultFleet:
 
     def __exit__(self, *_error):
         try:
-            self._dev.stop()
+            self.end()
         finally:
             self.network.__exit__()
             for folder in self._mounted:
                 log = (folder / "node.log").read_bytes()
                 subprocess.run(["umount", "--lazy", folder], check=False)
                 (folder / "node.log").write_bytes(log)  # what is mounted is gone with its content
+
+    def stop(self):
+        """Let every node drain and end, as a template must: its files are whole then."""
+        self._dev.stop()
+
+    def end(self):
+        """End all nodes at once, by force: what is checked afterwards is on disk."""
+        pids = []
+        for node in self._nodes.values():
+            with contextlib.suppress(ValueError, KeyError):
+                pids += [pid for pid in (node.node_pid(), node.sqld_pid()) if pid is not None]
+            if node.pid is not None:
+                node.kill()  # first of all: it would start the others again
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + GONE_SECONDS_MAX
+        while any(_is_alive(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(POLL_S)
 
     def __getitem__(self, name):
         return self._nodes[name]
@@ -114,7 +160,26 @@ class FaultFleet:
         """Send an operator's request to a node (the leader unless named); return the answer."""
         headers = {"authorization": f"Bearer {self.token('operator', is_operator=True)}"}
         url = self[node or self.leader].url + path
-        return httpx.request(method, url, headers=headers, timeout=20, trust_env=False, **arguments)
+        return httpx.request(
+            method, url, headers=headers, timeout=ASK_SECONDS_MAX, trust_env=False, **arguments
+        )
+
+    def set_member(self, space, person, role="member"):
+        """Put a person into a space; `role` None takes them out."""
+        path = f"/v1/spaces/{space}/members/{person}"
+        if role is None:
+            answer = self.ask("DELETE", path)
+            if answer.status_code != HTTPStatus.NOT_FOUND:  # they were not in it
+                answer.raise_for_status()
+        else:
+            self.ask("PUT", path, json={"role": role}).raise_for_status()
+
+    def members(self):
+        """Return who is in which space, as the leader has it (database_files.members)."""
+        return database_files.members(self._copy())
+
+    def _copy(self):
+        return self[self.leader].data / "tenants" / f"{TENANT}.db"
 
     # --- what goes wrong ---------------------------------------------------------------------
 
@@ -134,10 +199,10 @@ class FaultFleet:
         """Kill a node and everything of it; it may be started again, or never."""
         self[name].kill()
 
-    def part(self, one, others, **changes):
-        """Change the weather between a node and others."""
+    def part(self, one, others, *, both=True, **changes):
+        """Change the weather between a node and others, or from it to them alone."""
         for other in others:
-            self.network.change(one, other, both=True, **changes)
+            self.network.change(one, other, both=both, **changes)
 
     def set_clock(self, name, offset_ms):
         """Let a node's clock, and that of its supervisor, be wrong from now on."""
@@ -181,10 +246,11 @@ class FaultFleet:
         self.leader = name
         self._wait_for_leader(answer.json()["epoch"])
 
-    def wait_for_one_leader(self):
-        """Wait until all nodes agree on who leads, and remember it."""
+    def wait_for_one_leader(self, *, look=lambda: None):
+        """Wait until all nodes agree on who leads, and remember it; `look` hears of every look."""
         deadline = time.monotonic() + TAKE_OVER_SECONDS_MAX
         while True:
+            look()
             told = {name: self._told_leader(name) for name in self.names}
             leaders = set(map(str, told.values()))
             leader = next(iter(told.values())).get("primary")
@@ -212,6 +278,31 @@ class FaultFleet:
             assert time.monotonic() < deadline, f"{self.leader} does not lead: {seen}"
             time.sleep(POLL_S)
 
+    # --- who belongs to it -------------------------------------------------------------------
+
+    def add(self, name):
+        """Let another edge join, and wait until it serves."""
+        self._nodes[name] = node = DevNode(
+            name,
+            name.removeprefix("edge-"),
+            self.folder / "nodes" / name,
+            module=SURVEY,
+            ports=dict(zip(NODE_PORTS, free_ports(len(NODE_PORTS)), strict=True)),
+            settings=self._settings,
+            ends_with_parent=self._ends_with_parent,
+        )
+        self._doors = self._numbered_doors()
+        self._prepare(name)
+        self._enrol(self[self.leader], node)
+        node.start()
+        node.wait_until_ready(seconds=READY_SECONDS_MAX)
+
+    def remove(self, name):
+        """Let an edge drain and stop, and take it out for ever."""
+        self[name].stop()
+        self.gone.add(name)
+        self[self.leader].run("node", "remove", name)
+
     # --- what is left ------------------------------------------------------------------------
 
     def wait_until_ready(self):
@@ -225,7 +316,7 @@ class FaultFleet:
     def copies(self):
         """Return where the tenant's database lies, and the control database, the leader's first."""
         leader = self[self.leader].data
-        tenant = {f"{self.leader} copy": leader / "tenants" / f"{TENANT}.db"}
+        tenant = {f"{self.leader} copy": self._copy()}
         control = {f"{self.leader} copy": leader / "control.db"}
         for name in self.names:
             served = self[name].data / "sqld" / "dbs"
@@ -235,30 +326,45 @@ class FaultFleet:
 
     # --- starting ----------------------------------------------------------------------------
 
-    def _prepare(self):
-        public = None
-        for name, node in self._nodes.items():
-            node.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if name in self._full_disks:
-                options = f"size={DISK_BYTES}"
-                subprocess.run(["mount", "-t", "tmpfs", "-o", options, name, node.data], check=True)
-                self._mounted.append(node.data)
-            if public is None:
-                key = KeyFiles(node.data / "keys").development_key()
-                public = node.data / "keys" / f"{key.kid}.pub"
-            else:
-                (node.data / "keys").mkdir(exist_ok=True, mode=0o700)
-                shutil.copy(public, node.data / "keys")
-            self.set_clock(name, 0)
-            for variable, url in (("SKERRY_URL", "internal_url"), ("SKERRY_GRPC_URL", "grpc_url")):
-                node.environment[variable] = self._door(name, getattr(node, url))
-            node.environment["SKERRY_CLOCK_FILE"] = str(self._clock_file(name))
-            paths = [str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])]
-            node.environment["PYTHONPATH"] = os.pathsep.join(paths)
-            self.urls[name] = self._door(name, node.url)
+    def _prepare(self, name):
+        """Give a node its folder, its doors and its clock; it is not started."""
+        node = self._nodes[name]
+        node.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if name in self._full_disks:
+            options = f"size={DISK_BYTES}"
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, name, node.data], check=True)
+            self._mounted.append(node.data)
+        keys = KeyFiles(self[PRIMARY].data / "keys")
+        if self._template is not None and (self._template / name).exists():
+            shutil.copytree(self._template / name, node.data, dirs_exist_ok=True)
+            (node.data / "node.log").unlink(missing_ok=True)
+        elif name == PRIMARY:
+            keys.development_key()
+        else:
+            (node.data / "keys").mkdir(exist_ok=True, mode=0o700)
+            public = self[PRIMARY].data / "keys" / f"{keys.development_key().kid}.pub"
+            shutil.copy(public, node.data / "keys")
+        self.set_clock(name, 0)
+        node.environment["SKERRY_URL"] = self._door(name, "internal", node.internal_url)
+        node.environment["SKERRY_GRPC_URL"] = self._door(name, "grpc", node.grpc_url)
+        node.environment["SKERRY_CLOCK_FILE"] = str(self._clock_file(name))
+        paths = [str(CLOCK), *filter(None, [os.environ.get("PYTHONPATH")])]
+        node.environment["PYTHONPATH"] = os.pathsep.join(paths)
+        self.urls[name] = self._door(name, "phones", node.url)
 
-    def _door(self, name, url):
-        port = self.network.door(name, int(url.rpartition(":")[2]))
+    def _numbered_doors(self):
+        """Return the doors' ports by node; those of the folder's last fleet when it had one."""
+        path = self.folder / "nodes" / DOORS_FILE
+        doors = json.loads(path.read_bytes()) if path.exists() else {}
+        for name in self._nodes:
+            if name not in doors:
+                doors[name] = dict(zip(DOORS, free_ports(len(DOORS)), strict=True))
+        path.write_text(json.dumps(doors))
+        return doors
+
+    def _door(self, name, kind, url):
+        target_port = int(url.rpartition(":")[2])
+        port = self.network.door(name, target_port, port=self._doors[name][kind])
         return f"http://{LOOPBACK}:{port}"
 
     def _clock_file(self, name):
@@ -280,3 +386,12 @@ class FaultFleet:
         urls += ["--grpc-url", edge.environment["SKERRY_GRPC_URL"]]
         primary_url = primary.environment["SKERRY_URL"]
         edge.run("node", "join", "--primary", primary_url, "--token", token, *urls)
+
+
+def _is_alive(pid):
+    """Tell whether a process still holds its files and ports; a zombie holds none."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

@@ -3,40 +3,60 @@
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from tests.faults.busy_phone import now_ms
+from tests.history.history import History
+
 ROOT = Path(__file__).resolve().parents[2]
 SURVEY = Path(__file__).with_name("survey.py")
-ANSWER_SECONDS_MAX = 60
+ANSWER_SECONDS_MAX = 120
+"""Longer than what is asked for takes: settling."""
 STOP_SECONDS_MAX = 10
+SHARED_MEMORY = "-shm"
+"""SQLite makes it again; an old one beside another log would be believed."""
+FILE_ENDS = ("", "-wal", SHARED_MEMORY)
 
 
 class PhonesProcess:
-    """`plan`: pause_s (mean time between two writes of a phone), seed, and phones: name, person,
-    token, urls, way (`rounds` or `stream`), is_mortal; paths are filled in.
+    """`plan`: pause_s (mean time between two writes of a phone), seed, and phones (see BusyPhone;
+    their paths are filled in). `history` is the file of JSON lines they add to; what happens to
+    their process is added here.
     """
 
-    def __init__(self, folder, plan):
+    def __init__(self, folder, plan, *, history):
         self.folder = Path(folder)
-        self.history = self.folder / "history.jsonl"
+        self.history = Path(history)
         self._plan = plan
+        self._tale = History(history, keeps_events=False)
         self._process = None
+        self._starts = 0
         self._is_writing = False
 
     @property
     def pids(self):
         return [] if self._process is None else [self._process.pid]
 
+    @property
+    def names(self):
+        return [phone["name"] for phone in self._plan["phones"]]
+
+    def __getitem__(self, name):
+        return next(phone for phone in self._plan["phones"] if phone["name"] == name)
+
     def start(self):
         """Start, or start again on the same files."""
         assert self._process is None
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._starts += 1
         for phone in self._plan["phones"]:
-            phone["path"] = str(self.folder / f"{phone['name']}.db")
+            phone["path"] = str(self._file(phone["name"]))
+            phone["start"] = self._starts
         plan = self.folder / "plan.json"
         plan.write_text(json.dumps({**self._plan, "history": str(self.history)}))
         with (self.folder / "phones.log").open("ab") as log:
@@ -48,6 +68,8 @@ class PhonesProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
             )
+        for phone in self._plan["phones"]:
+            phone.pop("from", None)
         self._answer()
         if self._is_writing:
             self.write(is_on=True)
@@ -59,10 +81,15 @@ class PhonesProcess:
         process.send_signal(signal.SIGKILL)
         process.wait()
         self._close()
+        for name in self.names:
+            self._tell("killed", name)
 
-    def stop(self):
-        """Let the phones close their files; by force when that takes too long."""
+    def stop(self, *, is_kind=True):
+        """Let the phones close their files; by force when that takes too long, or is to be."""
         if self._process is None:
+            return
+        if not is_kind:
+            self.kill()
             return
         assert self._process.stdin is not None
         self._process.stdin.close()
@@ -73,10 +100,52 @@ class PhonesProcess:
             self._process.wait()
         self._close()
 
-    def lose(self, names):
-        """Take some phones away for ever; the process must be stopped."""
+    # --- while the process is stopped -----------------------------------------------------------
+
+    def lose(self, name):
+        """Take a phone away for ever."""
         assert self._process is None
-        self._plan["phones"] = [p for p in self._plan["phones"] if p["name"] not in names]
+        self._plan["phones"].remove(self[name])
+        self._tell("lost", name)
+
+    def back_up(self, name):
+        """Keep a phone's file as it is now."""
+        self._copy(name, f"{name}-backup")
+
+    def has_backup(self, name):
+        return self._file(f"{name}-backup").exists()
+
+    def restore(self, name):
+        """Set a phone back to what was kept."""
+        self._copy(f"{name}-backup", name)
+        self[name]["from"] = "backup"
+
+    def clone(self, name, new_name, urls):
+        """Set up another phone with a copy of a phone's file, which calls these nodes."""
+        self._copy(name, new_name)
+        copy = {**self[name], "name": new_name, "urls": urls, "from": f"clone:{name}"}
+        self._plan["phones"].append(copy)
+
+    def _file(self, name):
+        return self.folder / f"{name}.db"
+
+    def _copy(self, name, new_name):
+        assert self._process is None, "a file that is used is copied in pieces"
+        for end in FILE_ENDS:
+            source, target = (Path(f"{self._file(n)}{end}") for n in (name, new_name))
+            target.unlink(missing_ok=True)
+            if source.exists() and end != SHARED_MEMORY:
+                shutil.copy(source, target)
+
+    def _tell(self, event, name):
+        self._tale.add({"e": event, "t": now_ms(), "p": name})
+
+    # --- while it runs --------------------------------------------------------------------------
+
+    def set_clock(self, name, offset_ms):
+        """Let a phone's clock be wrong from now on."""
+        self[name]["clock_ms"] = offset_ms
+        self.ask("set_clock", name=name, offset_ms=offset_ms)
 
     def write(self, *, is_on):
         self._is_writing = is_on
@@ -96,16 +165,6 @@ class PhonesProcess:
         self._process.stdin.write(json.dumps({"do": what, **arguments}).encode() + b"\n")
         self._process.stdin.flush()
         return self._answer()
-
-    def events(self):
-        """Return the history; a line that was cut off by a kill is left out."""
-        found = []
-        for line in self.history.read_text(encoding="utf-8").splitlines():
-            try:
-                found.append(json.loads(line))
-            except ValueError:
-                continue
-        return found
 
     def _answer(self):
         process = self._process

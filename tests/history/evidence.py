@@ -54,7 +54,8 @@ class Evidence:
             claim, mark = self.in_force[identity], self.marks[identity]
             for (key, name), (kind, payloads) in effects.items():
                 confirmed = {}
-                if claim.confirmed:
+                if claim.confirmed and not self.tale.ledger.is_forked:
+                    # A database that was set back may get the removal before the addition again.
                     confirmed = {
                         (element, n): counter
                         for (at, field, element, n), counter in claim.confirmed.items()

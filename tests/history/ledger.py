@@ -195,8 +195,10 @@ class Ledger:
             low = 0
             for counter in counters:
                 claim = claims[counter]
-                if claim.h is None and stamps and (claim.origin.h, n) in stamps:
-                    claim.h = claim.origin.h
+                h = claim.origin.h
+                # Where clocks have jumped, a phone's value may be another write's at the primary.
+                if claim.h is None and stamps and h and h > low and (h, n) in stamps:
+                    claim.h = h
                 low = claim.h or low + 1
                 claim.low = low
             high = float("inf")
