@@ -89,7 +89,8 @@ class Ledger:
             self._settle_outcome(claim)
         self._bound(tale)
         self._settle_members()
-        self.sequences += [claim.s for claim in self.taken.values() if claim.s is not None]
+        if self.sequences:
+            self.sequences += [claim.s for claim in self.taken.values() if claim.s is not None]
         self.sequences = sorted(set(self.sequences))
 
     def included(self, sequence):

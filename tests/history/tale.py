@@ -82,7 +82,8 @@ class Phone:
         self.final = None
         self.rows = {}
         self.came_from = ""
-        self.through = []  # (index, n, counter): all up to it are judged, the phone was told
+        self.through = []  # (index, n, counter, is in rows): all up to it are judged
+        self.openings = []  # when its file was opened
         self.set_back = []  # when its file was set to a backup
         self.collected = {}  # key -> index of the look by which its tombstone was gone
         self.sources = {}  # phones it is a copy of -> index of the copying
@@ -115,6 +116,7 @@ class Tale:
         self.claims = []
         self.looks = []
         self.views = []  # (index, phone, event, own origins of that moment)
+        self.versions = {}  # index of a view -> the app's version then
         self.complaints = []  # (index, what): the history itself cannot be
         self.ledger = Ledger()
         self.quiet = None
@@ -138,11 +140,14 @@ class Tale:
             self.phones[name] = Phone(name)
         return self.phones[name]
 
-    def was_passed(self, name, claim, index):
-        """Tell whether a phone knew by then that a claim was judged, though not how."""
+    def was_passed(self, name, claim, index, *, in_rows=False):
+        """Tell whether a phone knew by then that a claim was judged, though not how.
+
+        `in_rows`: by rows that are of later; a welcome alone changes nothing of what is shown.
+        """
         return any(
-            at <= index and n in claim.ns and counter >= claim.c
-            for at, n, counter in self.phones[name].through
+            at <= index and n in claim.ns and counter >= claim.c and (is_in_rows or not in_rows)
+            for at, n, counter, is_in_rows in self.phones[name].through
         )
 
     def was_told(self, phone, told, index):
@@ -169,6 +174,7 @@ class Tale:
         phone.person = event["person"]
         phone.came_from = event["from"]
         phone.version = event.get("v")
+        phone.openings.append(index)
         source, _, name = event["from"].partition(":")
         if source == "clone":
             other = self.phone(name)
@@ -237,7 +243,7 @@ class Tale:
         phone = self.phone(event["p"])
         phone.database = event["database"]
         if event["m"]:
-            phone.through.append((index, event["n"], event["m"]))
+            phone.through.append((index, event["n"], event["m"], False))
         if phone.n != event["n"]:
             for claim in phone.queue.values():
                 claim.ns.add(event["n"])
@@ -298,7 +304,7 @@ class Tale:
         if event["database"] is not None:
             phone.database = event["database"]
         if event.get("m"):
-            phone.through.append((index, phone.n, event["m"]))
+            phone.through.append((index, phone.n, event["m"], True))
         phone.rows = self._replay(look, event, is_whole=event.get("full", False))
         for key in look.gone:
             before = look.before.get(key)
@@ -311,9 +317,9 @@ class Tale:
 
     def _view(self, index, event):
         phone = self.phone(event["p"])
-        # An app that was downgraded shows no fields that it does not know.
-        known = [o for o in phone.own if phone.version is None or (o.version or 0) <= phone.version]
-        self.views.append((index, phone.name, event, known, phone.rows))
+        self.views.append((index, phone.name, event, list(phone.own), phone.rows))
+        if phone.version is not None:
+            self.versions[index] = phone.version
 
     # --- what nodes hold and say ---------------------------------------------------------------
 

@@ -293,7 +293,8 @@ class Run:
         world = self.world
         if world.machines[name].is_gone:
             return
-        world.operator("promote-force" if force else "promote", node=name)
+        # Forced or not, it loses what no other node has read, which phones then send again.
+        world.operator("promote-force", node=name, is_forced=force)
         status, told = await self._operated(
             name, "POST", "/v1/operator/fleet/promote", {"force": force}
         )
@@ -352,8 +353,8 @@ class Run:
         leader = world.machines[world.leader]
         if leader._supervisor is None or leader.role is not Role.PRIMARY:
             return
-        world.operator("restore", node=world.leader)
         await self._stopped(leader)
+        world.operator("restore", node=world.leader)
         for name in ("tenants", "sqld"):
             shutil.rmtree(leader.folder / name, ignore_errors=True)
             shutil.copytree(self._backups["primary"][1] / name, leader.folder / name)

@@ -50,6 +50,8 @@ def _row(evidence, effects, mine, row, seen):
     for origin in mine:
         if _is_void(evidence.tale, origin):
             continue
+        if (origin.version or 0) > evidence.tale.versions.get(index, origin.version or 0):
+            continue  # An app that was downgraded shows no fields that it does not know.
         if origin.index < evidence.tale.phones[phone].collected.get(row.key, -1) < index:
             continue
         if _is_told(evidence.tale, origin, phone, index, excusing):

@@ -6,8 +6,8 @@ moment plus the additions of this phone that the row does not hold yet, plus tho
 that are shown as provisional (`others`). It needs the sequences of all writes (an in-process
 primary).
 
-Excused: databases that were set back; mutations that were refused before the phone was set to a
-backup; rows that the phone no longer holds.
+Excused: databases that were set back; mutations that were refused before the phone's file was opened
+again; rows that the phone no longer holds.
 """
 
 from collections import defaultdict
@@ -21,8 +21,8 @@ NAME = "H20 view sums"
 
 
 def check(evidence):
-    tale, ledger = evidence.tale, evidence.tale.ledger
-    if tale.is_forked or not ledger.sequences:
+    tale = evidence.tale
+    if tale.is_forked or not evidence.is_timed:
         return
     adding = defaultdict(dict)  # (key, field) -> origin -> payloads
     for origin in tale.origins:
@@ -73,13 +73,14 @@ def _is_pending(tale, origin, phone, index, row):
         if item[2] in FINAL and tale.was_told(phone, item, index)
     ]  # fmt: skip
     if any(item[2] in REFUSED for item in told):
-        set_back = tale.phones[phone].set_back
-        return None if any(told[0][0] < at <= index for at in set_back) else False
+        # What it was told may have come too late to be kept before a kill, or lie behind a backup.
+        opened = max((at for at in tale.phones[phone].openings if at <= index), default=0)
+        return None if max(item[0] for item in told) < opened else False
     if row is None:
         return None if told else True
     refused = [claim for claim in origin.claims if claim.outcome in REFUSED]
     if refused:  # and not told: it shows until the phone knows that it is judged
-        return not any(tale.was_passed(phone, claim, index) for claim in refused)
+        return not any(tale.was_passed(phone, c, index, in_rows=True) for c in refused)
     sequences = [claim.s for claim in origin.claims if claim.s is not None and claim.outcome]
     if not sequences:
         return True
