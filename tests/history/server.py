@@ -32,6 +32,7 @@ class ServerRecorder:
         self._tables = {name: Table(declared) for name, declared in app.collections.items()}
         self._seen: tuple | None = None  # (database, sequence, horizon)
         self._ids = set()
+        self._migrated: tuple | None = None
         self._members = {}
 
     def move(self, path):
@@ -137,10 +138,13 @@ class ServerRecorder:
 
         SQLite takes the quoted name of a column that is not there for a text.
         """
+        if self._migrated == self._file.identity:
+            return True
         for table in self._tables.values():
             found = {row[1] for row in connection.execute(f"PRAGMA table_info({table.name})")}
             if not found.issuperset(table.column_names):
                 return False
+        self._migrated = self._file.identity
         return True
 
 
@@ -162,16 +166,16 @@ class _File:
     def __init__(self, path):
         self.path = Path(path)
         self._connection: sqlite3.Connection | None = None
-        self._identity: tuple | None = None
+        self.identity: tuple | None = None
 
     def __enter__(self):
         found = self.path.stat()
         identity = (self.path, found.st_dev, found.st_ino)
-        if self._connection is None or identity != self._identity:
+        if self._connection is None or identity != self.identity:
             self.close()
             address = f"file:{quote(str(self.path))}?mode=ro"
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None)
-            self._identity = identity
+            self.identity = identity
         self._connection.execute("BEGIN")
         return self._connection
 

@@ -58,7 +58,6 @@ class Run:
         self.phones = {}
         self._rounds = {}
         self._backups = {}
-        self._is_forced = False
 
     async def live(self):
         """Build the fleet, live through the plan, settle."""
@@ -298,7 +297,6 @@ class Run:
         status, told = await self._operated(
             name, "POST", "/v1/operator/fleet/promote", {"force": force}
         )
-        self._is_forced = True
         world.fault("promoted", node=name, status=status, told=str(told)[:200])
         if status != 200 and not force:
             for other in world.nodes():
@@ -359,9 +357,19 @@ class Run:
             shutil.rmtree(leader.folder / name, ignore_errors=True)
             shutil.copytree(self._backups["primary"][1] / name, leader.folder / name)
         leader.sqld.drop()
-        self._is_forced = True
         leader.start()
         await self._ready(leader, seconds=20)
+        self._lose_strangers(leader)
+
+    def _lose_strangers(self, leader):
+        """Give up nodes that joined after the backup: its control database does not know them."""
+        if leader.fleet is None or not leader.is_ready:
+            return
+        known = {entry.node for entry in leader.fleet._trust.nodes()}
+        for node in self.world.nodes():
+            if known and node.name not in known:
+                self.world.operator("remove-region", node=node.name)
+                node.lose()
 
     async def _do_add_region(self, _name, region):
         world = self.world

@@ -12,6 +12,7 @@ from contextvars import Context
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from litestar import Litestar
+from litestar.utils.signature import ParsedSignature
 
 import edge.app
 import edge.fleet_edge
@@ -270,6 +271,20 @@ def _build_routes(node, settings, metrics, *, upstream, identity, fleet, tracer,
     )
 
 
+def _remember_signatures():
+    """Parse the signature of each endpoint once: nodes start often, and nothing of it changes."""
+    known = {}
+    parse = ParsedSignature.from_fn.__func__
+
+    def from_fn(cls, fn, namespace):
+        key = getattr(fn, "__func__", fn)
+        if key not in known:
+            known[key] = parse(cls, fn, namespace)
+        return known[key]
+
+    ParsedSignature.from_fn = classmethod(from_fn)
+
+
 def _replace(module, name, value):
     assert hasattr(module, name), f"{module.__name__} has no {name}"
     setattr(module, name, value)
@@ -299,6 +314,7 @@ def install():
     _replace(skerry_client.syncing, "StreamLink", SimulatedStreamLink)
     for (module, name), value in POLLS.items():
         _replace(module, name, value)
+    _remember_signatures()
     structlog.configure(processors=[_complaint], cache_logger_on_first_use=False)
 
 
