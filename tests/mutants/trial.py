@@ -1,0 +1,238 @@
+"""Trying faults: one process collects the tests once, and forks for each fault.
+
+The forked child plants the fault and runs the tests that reach it until one fails. Tests that were
+quick to notice the last faults of the same function run first, then the shorter ones.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+from tests.mutants.sources import Fault, LiveFunctions
+
+EXAMPLES_MAX: Final = 40
+"""Hypothesis examples per test: laws fail within few, and a survivor has to run all of them."""
+
+CPU_SECONDS_MIN: Final = 3.0
+CPU_FACTOR: Final = 5.0
+"""A test may take so many times what it takes without a fault, traced: then it hangs."""
+
+WALL_SECONDS_MAX: Final = 120.0
+"""Of all tests of one fault; only a deadlock takes so long."""
+
+MEMORY_BYTES_MAX: Final = 3 << 30
+
+
+class Outcome(StrEnum):
+    """What became of a fault."""
+
+    KILLED = "killed"
+    TIMEOUT = "timeout"
+    """A test hung or took too much memory; counts as killed."""
+
+    SURVIVED = "survived"
+    UNREACHED = "unreached"
+    """No test runs the lines; counts as survived."""
+
+    @property
+    def is_killed(self) -> bool:
+        """Whether the tests have noticed."""
+        return self in {Outcome.KILLED, Outcome.TIMEOUT}
+
+
+_EXIT_SURVIVED, _EXIT_KILLED, _EXIT_TIMEOUT = 0, 10, 11
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of one fault, and the test that noticed it."""
+
+    fault: Fault
+    outcome: Outcome
+    killer: str = ""
+
+
+def calm(item: Any) -> None:
+    """Make a Hypothesis test short and the same at each run; nothing is shrunk."""
+    function = getattr(item, "obj", None)
+    if not getattr(function, "is_hypothesis_test", False):
+        return
+    function = getattr(function, "__func__", function)
+    declared = getattr(function, "_hypothesis_internal_use_settings", None) or settings()
+    function._hypothesis_internal_use_settings = settings(
+        declared,
+        max_examples=min(declared.max_examples, EXAMPLES_MAX),
+        phases=[Phase.explicit, Phase.generate],
+        derandomize=True,
+        database=None,
+        deadline=None,
+        report_multiple_bugs=False,
+        suppress_health_check=[*HealthCheck],
+    )
+
+
+class Tests:
+    """The collected tests of a running pytest session."""
+
+    def __init__(self, session: Any) -> None:
+        self.items: dict[str, Any] = {item.nodeid: item for item in session.items}
+        self.failed: list[str] = []
+        session.config.pluginmanager.register(self, "faults")
+        terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None:
+            terminal._tw._file = open(os.devnull, "w")  # noqa: SIM115, PTH123  (until the end)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """Take note of a failure in any phase of a test."""
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def run(self, name: str, following: str | None = None) -> bool:
+        """Run one test; return whether it passed. `following` keeps shared fixtures open."""
+        item = self.items[name]
+        before = len(self.failed)
+        after = None if following is None else self.items[following]
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        return len(self.failed) == before
+
+
+class Trials:
+    """Forks children for faults, at most `workers` at a time."""
+
+    def __init__(
+        self, tests: Tests, live: LiveFunctions, seconds: dict[str, float], workers: int
+    ) -> None:
+        self._tests = tests
+        self._live = live
+        self._seconds = seconds
+        self._workers = workers
+        self._keen: dict[tuple[str, str], list[str]] = {}
+        self._running: dict[int, _Child] = {}
+
+    def run(
+        self,
+        faults: Iterable[tuple[Fault, Sequence[str], str]],
+        done: Callable[[Result], None],
+    ) -> None:
+        """Try (fault, tests that reach it, test that noticed it last time); report each."""
+        for fault, names, hint in faults:
+            if not names:
+                done(Result(fault, Outcome.UNREACHED))
+                continue
+            while len(self._running) >= self._workers:
+                self._reap(done)
+            self._start(fault, self._ordered(fault, names, hint))
+        while self._running:
+            self._reap(done)
+
+    def _ordered(self, fault: Fault, names: Sequence[str], hint: str) -> list[str]:
+        keen = self._keen.get((fault.file, fault.function), [])
+        first = [name for name in dict.fromkeys([hint, *keen]) if name in names]
+        rest = sorted(set(names).difference(first), key=lambda name: (self._seconds[name], name))
+        return first + rest
+
+    def _start(self, fault: Fault, names: list[str]) -> None:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            _try(self._tests, self._live, fault, names, self._seconds, writing)
+        os.close(writing)
+        self._running[child] = _Child(fault, names, reading, time.monotonic() + WALL_SECONDS_MAX)
+
+    def _reap(self, done: Callable[[Result], None]) -> None:
+        """Wait until one child has ended; end those that are over their time."""
+        while True:
+            for process in self._running:
+                ended, status = os.waitpid(process, os.WNOHANG)
+                if ended:
+                    done(self._result(self._running.pop(process), status))
+                    return
+            now = time.monotonic()
+            for process, child in self._running.items():
+                if now > child.until:
+                    os.kill(process, signal.SIGKILL)
+            time.sleep(0.002)
+
+    def _result(self, child: _Child, status: int) -> Result:
+        with os.fdopen(child.reading, "r") as pipe:
+            place = pipe.read()
+        killer = child.names[int(place)] if place else ""
+        code = os.waitstatus_to_exitcode(status)
+        if code == _EXIT_SURVIVED:
+            return Result(child.fault, Outcome.SURVIVED)
+        keen = self._keen.setdefault((child.fault.file, child.fault.function), [])
+        if killer:
+            if killer in keen:
+                keen.remove(killer)
+            keen.insert(0, killer)
+        outcome = Outcome.KILLED if code == _EXIT_KILLED else Outcome.TIMEOUT
+        return Result(child.fault, outcome, killer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    fault: Fault
+    names: list[str]
+    reading: int
+    until: float
+
+
+def _try(  # noqa: PLR0917
+    tests: Tests,
+    live: LiveFunctions,
+    fault: Fault,
+    names: list[str],
+    seconds: dict[str, float],
+    writing: int,
+) -> None:
+    """In the child: plant the fault, run tests until one fails, and exit."""
+    code = _EXIT_KILLED
+    place = -1
+    try:
+        silence = os.open(os.devnull, os.O_RDWR)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+        signal.signal(signal.SIGPROF, lambda *_: os._exit(_EXIT_TIMEOUT))
+        live.plant(fault)
+        for place, name in enumerate(names):
+            signal.setitimer(
+                signal.ITIMER_PROF, max(CPU_SECONDS_MIN, CPU_FACTOR * seconds[name])
+            )
+            following = names[place + 1] if place + 1 < len(names) else None
+            if not tests.run(name, following):
+                break
+        else:
+            code, place = _EXIT_SURVIVED, -1
+    except BaseException:  # noqa: BLE001, S110  (whatever escapes the test runner is a failure)
+        pass
+    finally:
+        if place >= 0:
+            os.write(writing, str(place).encode())
+        os._exit(code)
+
+
+def pytest_arguments(paths: Sequence[str], deselected: Sequence[str]) -> list[str]:
+    """Return the command line that collects the tests and prints nothing of them."""
+    quiet = ["-q", "--assert=plain", "-m", "not slow", "--tb=no", "-p", "no:cacheprovider"]
+    plugins = [part for name in ("xdist", "faulthandler") for part in ("-p", f"no:{name}")]
+    skipped = [part for name in deselected for part in ("--deselect", name)]
+    return [*quiet, *plugins, *skipped, *(str(Path(path)) for path in paths)]
+
+
+def fail_on_exit(code: int | pytest.ExitCode) -> None:
+    """Raise when the tests did not even run."""
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        raise SystemExit(f"the tests did not run: {code}")
