@@ -1,4 +1,4 @@
-"""`python -m tests.mutants`: planted faults, then systematic ones; exit 1 if one has no explanation.
+"""`python -m tests.mutants`: planted faults, then systematic ones; exit 1 if one is unexplained.
 
 `python -m tests.mutants WORD ...` plants only those whose name or target holds a word. Any option
 tries systematic faults alone: `--module core/clock`, `--sample 300 --seed 7`, `--again`.

@@ -97,7 +97,7 @@ def _edits_of_node(  # noqa: PLR0917  (a place in the tree)
 ) -> Iterator[Edit]:
     if isinstance(node, _SKIPPED_NODES):
         return
-    if isinstance(node, ast.stmt) or isinstance(node, ast.ExceptHandler):
+    if isinstance(node, ast.stmt | ast.ExceptHandler):
         context, lines = [], _lines_of(node)
     shown = _shown(node, context)
     for new in replacements(node):
@@ -107,8 +107,9 @@ def _edits_of_node(  # noqa: PLR0917  (a place in the tree)
 
 
 def _is_type_of_cast(node: ast.AST, field: str, index: int | None) -> bool:
-    is_cast = isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    return is_cast and node.func.id == "cast" and field == "args" and index == 0
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+        return False
+    return node.func.id == "cast" and field == "args" and index == 0
 
 
 def _lines_of(statement: ast.stmt | ast.ExceptHandler) -> tuple[int, int]:

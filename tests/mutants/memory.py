@@ -145,7 +145,7 @@ class Memory:
         if kept.get("rest") != tree.rest:
             return reach
         for name, (seconds, digest, lines) in kept["tests"].items():
-            if tree.tests.get(name.split("::")[0]) == digest:
+            if tree.tests.get(name.split("::")[0], "") == digest:
                 places = [(kept["files"][file], line) for file, line in lines]
                 reach.add(name, seconds, places)
         return reach

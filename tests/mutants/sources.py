@@ -5,7 +5,6 @@ changes too. A fault in a table (a dict of a module) drops one entry of the live
 """
 
 from __future__ import annotations
-
 import __future__
 
 import ast
@@ -163,7 +162,7 @@ def _take_defaults(target: FunctionType, fault: Fault) -> None:
     """Define the function anew beside the live one, and take over the defaults."""
     assert fault.defaults is not None
     names = {**target.__globals__}
-    exec(fault.defaults, names)  # noqa: S102  (our own code, changed)
+    exec(fault.defaults, names)
     made: Any = names
     for part in fault.function.split("."):
         made = made[part] if isinstance(made, dict) else vars(made)[part]

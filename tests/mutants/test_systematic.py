@@ -1,4 +1,4 @@
-"""The runner, on a small package of its own: what it notices, what it does not, how it remembers."""
+"""The runner, on a small package of its own: what it notices, misses and remembers."""
 
 import json
 import os
@@ -95,7 +95,7 @@ from tests.mutants.trial import fail_on_exit, pytest_arguments
 import pytest
 
 folder = Path(sys.argv[1])
-options = Options(tests=(str(folder / "test_tiny.py"),), deselected=())
+options = Options(tests=(str(folder / "test_tiny.py"),), deselected=(), cpu_seconds_min=0.3)
 run = Run(options, [str(folder / "tiny.py")], Memory(folder / "kept"))
 arguments = [*pytest_arguments(options.tests, ()), f"--rootdir={folder}", "-o", "pythonpath="]
 fail_on_exit(pytest.main(arguments, plugins=[run]))
@@ -136,7 +136,9 @@ def results(package):
 
 
 def outcomes(results, function):
-    return {mutation: outcome for (name, mutation), (outcome, _) in results.items() if name == function}
+    return {
+        mutation: outcome for (name, mutation), (outcome, _) in results.items() if name == function
+    }
 
 
 def test_a_tested_function_leaves_no_survivor(results):

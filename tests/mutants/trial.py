@@ -21,10 +21,9 @@ from hypothesis import HealthCheck, Phase, settings
 
 from tests.mutants.sources import Fault, LiveFunctions
 
-EXAMPLES_MAX: Final = 40
+EXAMPLES_MAX: Final = 25
 """Hypothesis examples per test: laws fail within few, and a survivor has to run all of them."""
 
-CPU_SECONDS_MIN: Final = 3.0
 CPU_FACTOR: Final = 5.0
 """A test may take so many times what it takes without a fault, traced: then it hangs."""
 
@@ -32,6 +31,14 @@ WALL_SECONDS_MAX: Final = 120.0
 """Of all tests of one fault; only a deadlock takes so long."""
 
 MEMORY_BYTES_MAX: Final = 3 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many children run at once, and when a test without an end is given up."""
+
+    workers: int = 2
+    cpu_seconds_min: float = 2.0
 
 
 class Outcome(StrEnum):
@@ -65,7 +72,7 @@ class Result:
 
 def calm(item: Any) -> None:
     """Make a Hypothesis test short and the same at each run; nothing is shrunk."""
-    function = getattr(item, "obj", None)
+    function: Any = getattr(item, "obj", None)
     if not getattr(function, "is_hypothesis_test", False):
         return
     function = getattr(function, "__func__", function)
@@ -78,7 +85,7 @@ def calm(item: Any) -> None:
         database=None,
         deadline=None,
         report_multiple_bugs=False,
-        suppress_health_check=[*HealthCheck],
+        suppress_health_check=[*HealthCheck],  # pyright: ignore[reportArgumentType]
     )
 
 
@@ -111,12 +118,12 @@ class Trials:
     """Forks children for faults, at most `workers` at a time."""
 
     def __init__(
-        self, tests: Tests, live: LiveFunctions, seconds: dict[str, float], workers: int
+        self, tests: Tests, live: LiveFunctions, seconds: dict[str, float], limits: Limits
     ) -> None:
         self._tests = tests
         self._live = live
         self._seconds = seconds
-        self._workers = workers
+        self._limits = limits
         self._keen: dict[tuple[str, str], list[str]] = {}
         self._running: dict[int, _Child] = {}
 
@@ -130,7 +137,7 @@ class Trials:
             if not names:
                 done(Result(fault, Outcome.UNREACHED))
                 continue
-            while len(self._running) >= self._workers:
+            while len(self._running) >= self._limits.workers:
                 self._reap(done)
             self._start(fault, self._ordered(fault, names, hint))
         while self._running:
@@ -147,7 +154,9 @@ class Trials:
         child = os.fork()
         if child == 0:
             os.close(reading)
-            _try(self._tests, self._live, fault, names, self._seconds, writing)
+            least = self._limits.cpu_seconds_min
+            limits = [max(least, CPU_FACTOR * self._seconds[name]) for name in names]
+            _try(self._tests, self._live, fault, names, limits, writing)
         os.close(writing)
         self._running[child] = _Child(fault, names, reading, time.monotonic() + WALL_SECONDS_MAX)
 
@@ -194,7 +203,7 @@ def _try(  # noqa: PLR0917
     live: LiveFunctions,
     fault: Fault,
     names: list[str],
-    seconds: dict[str, float],
+    seconds: list[float],
     writing: int,
 ) -> None:
     """In the child: plant the fault, run tests until one fails, and exit."""
@@ -208,15 +217,13 @@ def _try(  # noqa: PLR0917
         signal.signal(signal.SIGPROF, lambda *_: os._exit(_EXIT_TIMEOUT))
         live.plant(fault)
         for place, name in enumerate(names):
-            signal.setitimer(
-                signal.ITIMER_PROF, max(CPU_SECONDS_MIN, CPU_FACTOR * seconds[name])
-            )
+            signal.setitimer(signal.ITIMER_PROF, seconds[place])
             following = names[place + 1] if place + 1 < len(names) else None
             if not tests.run(name, following):
                 break
         else:
             code, place = _EXIT_SURVIVED, -1
-    except BaseException:  # noqa: BLE001, S110  (whatever escapes the test runner is a failure)
+    except BaseException:  # noqa: BLE001  (whatever escapes the test runner is a failure)
         pass
     finally:
         if place >= 0:
