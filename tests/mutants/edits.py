@@ -1,7 +1,8 @@
 """The edits of one function: where each replacement goes, and a name for it that outlives moves.
 
 Not edited: docstrings, annotations, decorators, imports, asserts (they guard against our own
-mistakes), f-strings (prose), what `cast` casts to, and `__repr__`.
+mistakes), f-strings (prose), what `cast` casts to, stubs that
+a subclass defines, and `__repr__`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Edit:
 
 def edits_of(function: Function) -> list[Edit]:
     """Return the edits of a function in the order of its source; equal names are numbered."""
-    if function.name in _SKIPPED_FUNCTIONS:
+    if function.name in _SKIPPED_FUNCTIONS or _is_stub(function):
         return []
     header = (function.lineno, function.end_lineno or function.lineno)
     found = list(_edits_below(function.args, [], header, is_default=True))
@@ -66,6 +67,17 @@ def edits_of(function: Function) -> list[Edit]:
         if seen[edit.name] > 1:
             found[index] = replace(edit, name=f"{edit.name}  #{seen[edit.name]}")
     return found
+
+
+def _is_stub(function: Function) -> bool:
+    """Whether a subclass has to define the function: all it does is to say so."""
+    last = function.body[-1]
+    name = getattr(last, "exc", None)
+    return (
+        len(function.body) <= 2
+        and isinstance(name, ast.Name)
+        and (name.id == "NotImplementedError")
+    )
 
 
 def _is_docstring(statement: ast.stmt) -> bool:

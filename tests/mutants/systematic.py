@@ -28,19 +28,14 @@ TESTS: Final = (
     "tests/core",
     "tests/sync_protocol",
     "tests/vectors",
-    "tests/laws/test_merge_laws.py",
-    "tests/laws/test_observed_removes.py",
-    "tests/laws/test_exactly_once.py",
 )
-"""Fast tests without I/O; the SQL engine's tests are for the faults in SQL."""
+"""Fast tests without I/O. The laws would notice more, and take ten times as long."""
 
 LEFT_OUT: Final = (
     "tests/core/crdt/test_list_order.py::test_five_thousand_inserts_into_one_gap",
     "tests/sync_protocol/test_mutations.py::test_mutations_are_read_fast_enough",
-    "tests/laws/test_merge_laws.py::test_histories_are_full_of_conflicts",
-    "tests/laws/test_observed_removes.py::test_the_models_meet_concurrency",
 )
-"""Tests that measure time or the strategies, or are long and show no more than shorter ones."""
+"""Tests that measure time, or are long and show no more than shorter ones."""
 
 NICE: Final = 5
 
@@ -103,6 +98,9 @@ class Run:
         gc.collect()
         gc.freeze()
         trials = Trials(tests, live, reach.seconds, self.options)
+        if not trials.control():
+            self.broken.append("(one of those that pass: it fails in a forked process)")
+            return True
         todo: list[Fault] = []
         for fault in faults:
             verdict = None if self.options.fresh else self.memory.verdict(fault, digest)

@@ -94,6 +94,7 @@ def test_decorators_annotations_and_reprs_stay():
     assert isinstance(function, ast.FunctionDef)
     assert edits_of(function) == []
     assert outcomes("def __repr__(self):\n    return self.a + 1") == set()
+    assert outcomes("def f(self):\n    raise NotImplementedError") == set()
 
 
 def test_equal_changes_are_numbered_and_named_with_what_is_around_them():

@@ -4,7 +4,8 @@ import pytest
 
 from core.crdt.add_wins import AddWins
 from core.crdt.field import Write
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
+from core.ids import PRIMARY
 
 TAGS = AddWins(str)
 
@@ -85,3 +86,19 @@ def test_bad_payloads(payload, code):
     with pytest.raises(FieldError) as raised:
         TAGS.parse(payload)
     assert raised.value.code == code
+
+
+def test_the_primary_removes_what_there_is_without_naming_dots():
+    before = [["wet", 2, 3, 0], ["wet", 3, 1, 1], ["dry", 2, 4, 0]]
+    blind = TAGS.parse({"remove": {"wet": []}})
+    assert TAGS.admit(before, blind, Write(1, PRIMARY, 1)) == [["wet", 2, 0, 3]]
+    assert TAGS.admit(before, blind, Write(1, 5, 1)) is None
+    named = TAGS.parse({"remove": {"wet": [[2, 1]]}})
+    assert TAGS.admit(before, named, Write(1, PRIMARY, 1)) == [["wet", 2, 0, 1]]
+
+
+def test_bad_declarations():
+    with pytest.raises(DeclarationError):
+        AddWins(str, entries_max=0)
+    with pytest.raises(DeclarationError):
+        AddWins(int)  # pyright: ignore[reportArgumentType]

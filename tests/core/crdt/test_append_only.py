@@ -4,7 +4,7 @@ import pytest
 
 from core.crdt.append_only import AppendOnly
 from core.crdt.field import Write
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
 
 LOG = AppendOnly(str)
 
@@ -46,3 +46,9 @@ def test_a_full_log_refuses():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         LOG.parse(payload)
+
+
+def test_a_log_has_room_for_something():
+    assert AppendOnly(str, entries_max=1).admit(None, {"append": ["a"]}, Write(5, 2, 1))
+    with pytest.raises(DeclarationError):
+        AppendOnly(str, entries_max=0)

@@ -45,3 +45,17 @@ def test_the_declared_limit_counts():
         BlobReference(bytes_max=2**31)
     with pytest.raises(FieldError, match="wrong-keys"):
         BlobReference().parse({"sha256": HASH})
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"sha256": "0f"}, "bad-hash"),
+        ({"type": "png"}, "bad-media-type"),
+        ({"size": -1}, "out-of-range"),
+    ],
+)
+def test_what_is_wrong_is_told(change, code):
+    with pytest.raises(FieldError) as raised:
+        BlobReference().parse({**PHOTO, **change})
+    assert raised.value.code == code

@@ -6,6 +6,7 @@ from core import clock
 from core.crdt.bounded_counter import QUANTITY_MAX, BoundedCounter
 from core.crdt.field import Write
 from core.errors import DeclarationError, FieldError, Refusal
+from core.ids import PRIMARY
 
 STOCK = BoundedCounter(lease_ms=1_000)
 NOW = clock.EPOCH_UNIX_MS + 10_000
@@ -101,3 +102,19 @@ def test_bad_payloads(payload):
 def test_bad_declarations(lease_ms):
     with pytest.raises(DeclarationError):
         BoundedCounter(lease_ms=lease_ms)
+
+
+def test_stock_may_fill_its_53_bits():
+    assert STOCK.admit([[2, 2**53 - 2, 0, 0, 0]], {"add": 1}, AT) == [[2, 1, 0, 0, 0]]
+    with pytest.raises(Refusal) as raised:
+        STOCK.admit([[2, 2**53 - 1, 0, 0, 0]], {"add": 1}, AT)
+    assert raised.value.code == "out-of-range"
+
+
+def test_the_primary_alone_takes_leases_back():
+    ended = [[2, 0, 5, 1, NOW]]
+    payload = STOCK.parse({"reclaim": 1})
+    assert STOCK.admit(ended, payload, Write(AT.h, PRIMARY, 9)) == [[2, 0, -4, 0, 0]]
+    with pytest.raises(Refusal) as raised:
+        STOCK.admit(ended, payload, AT)
+    assert raised.value.code == "forbidden"

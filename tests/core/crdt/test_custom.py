@@ -51,3 +51,10 @@ def test_any_json_is_canonical():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         Custom(int, added_up).parse(payload)
+
+
+def test_a_refusal_says_whether_the_function_or_its_result_failed():
+    with pytest.raises(Refusal, match="raised KeyError"):
+        Custom(int, fails).resolve(1, 2, 3)
+    with pytest.raises(Refusal, match=r"result: .*wrong-type"):
+        Custom(int, lambda *_: "3").resolve(1, 2, 3)  # pyright: ignore[reportArgumentType]

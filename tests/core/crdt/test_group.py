@@ -76,3 +76,25 @@ def test_bad_payloads(payload, code):
 def test_bad_declarations(declare):
     with pytest.raises(DeclarationError):
         declare()
+
+
+@pytest.mark.parametrize(
+    "members", [{"Lat": float}, {"class": str}, {"lat": "float", "not a name": int}]
+)
+def test_what_cannot_be_a_member_is_a_wrong_declaration(members):
+    with pytest.raises(DeclarationError, match="members of a group"):
+        UNTYPED(**members)
+
+
+def test_a_record_has_members():
+    with pytest.raises(DeclarationError, match="without members"):
+        UNTYPED(dataclass(frozen=True)(type("Nothing", (), {})))
+
+
+def test_a_record_is_a_class_and_not_an_instance():
+    with pytest.raises(DeclarationError, match="frozen dataclass"):
+        UNTYPED(Point(lon=1.0, lat=2.0))
+
+
+def test_a_group_has_up_to_twenty_members():
+    assert len(UNTYPED(**{f"m{i}": int for i in range(20)}).describe()["members"]) == 20

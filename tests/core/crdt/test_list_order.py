@@ -118,3 +118,24 @@ def test_the_latest_move_wins_whole():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         ListOrder().parse(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"parent": None}, "wrong-keys"),
+        ({"parent": "a b", "index": "V"}, "bad-id"),
+        ({"parent": None, "index": "a0"}, "bad-index"),
+    ],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        ListOrder().parse(payload)
+    assert raised.value.code == code
+
+
+def test_indexes_the_wrong_way_round_are_told():
+    for left, right in (("b", "a"), ("a", "a")):
+        with pytest.raises(FieldError) as raised:
+            between(left, right, 0)
+        assert raised.value.code == "bad-order"

@@ -4,7 +4,7 @@ import pytest
 
 from core.crdt.field import Write
 from core.crdt.map import Map
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
 
 PRICES = Map(int)
 
@@ -48,3 +48,9 @@ def test_bad_payloads(payload, code):
     with pytest.raises(FieldError) as raised:
         PRICES.parse(payload)
     assert raised.value.code == code
+
+
+def test_a_map_has_room_for_a_key():
+    assert Map(int, entries_max=1).admit(None, {"set": {"a": 1}, "remove": []}, Write(1, 2, 1))
+    with pytest.raises(DeclarationError):
+        Map(int, entries_max=0)

@@ -67,3 +67,20 @@ def test_bad_payloads(payload):
 def test_bad_declarations(labels):
     with pytest.raises(DeclarationError):
         Ranked(*labels)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"), [("lost", "unknown-label"), ([0], "wrong-type"), ([0, 2], "out-of-range")]
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        Ranked("draft", "sent").parse(payload)
+    assert raised.value.code == code
+
+
+def test_labels_and_default_are_bounded():
+    assert len(Ranked(*map(str, range(100))).labels) == 100
+    assert Ranked("x" * 256).value(None) == "x" * 256
+    for labels, default in ((map(str, range(101)), None), (["draft"], "sent")):
+        with pytest.raises(DeclarationError):
+            Ranked(*labels, default=default)

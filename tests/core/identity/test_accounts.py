@@ -1,13 +1,23 @@
 """Addresses, passwords, names, keys and authority."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Refusal
-from core.identity.accounts import checked_name, checked_password, normalized_email
+from core.identity.accounts import (
+    Account,
+    AccountKind,
+    AccountState,
+    checked_name,
+    checked_password,
+    normalized_email,
+)
 from core.identity.keys import TRANSITIONS, Authority, KeyState, moved
 from core.identity.proofs import device_id, signed_bytes
+from core.ids import PersonId, TenantId
 
 
 @pytest.mark.parametrize(
@@ -96,3 +106,55 @@ def test_what_is_signed_depends_on_every_part():
     }  # fmt: skip
     assert len(variants) == 5
     assert device_id(b"a" * 32) != device_id(b"b" * 32)
+
+
+def refusal_of(call, *arguments, **named):
+    with pytest.raises(Refusal) as raised:
+        call(*arguments, **named)
+    return raised.value.code
+
+
+def test_addresses_are_bounded_and_hold_no_control_characters():
+    longest = f"{'a' * 64}@{'b' * 63}.{'c' * 63}.{'d' * 57}.org"
+    assert len(longest) == 254
+    assert normalized_email(longest) == longest
+    assert refusal_of(normalized_email, longest.replace(".org", "x.org")) == "bad-email"
+    assert refusal_of(normalized_email, "a\u202eb@example.org") == "bad-email"
+    assert refusal_of(normalized_email, "no address") == "bad-email"
+
+
+def test_passwords_have_a_least_and_a_greatest_length():
+    phrase = "abcdefghij"
+    assert checked_password(phrase) == phrase
+    assert refusal_of(checked_password, phrase[:-1]) == "weak-password"
+    longest = (phrase * 26)[:256]
+    assert checked_password(longest) == longest
+    assert refusal_of(checked_password, longest + "a") == "weak-password"
+
+
+def test_a_password_has_five_different_characters_at_least():
+    assert checked_password("abcdeabcde") == "abcdeabcde"
+    assert refusal_of(checked_password, "abcdabcdabcd") == "weak-password"
+
+
+@pytest.mark.parametrize("password", ["lovelace.ada@example.org", "Lovelace.ADA", "lovelace.ada"])
+def test_neither_the_address_nor_its_first_part_is_a_password(password):
+    email = "lovelace.ada@example.org"
+    assert refusal_of(checked_password, password, email=email) == "weak-password"
+    assert checked_password(password) == password
+    assert checked_password("example.org", email=email) == "example.org"
+
+
+def test_names_have_eighty_characters_at_most():
+    assert checked_name("a" * 80) == "a" * 80
+    assert refusal_of(checked_name, "a" * 81) == "long-name"
+    assert checked_name(" " + "a" * 80 + "\n") == "a" * 80
+
+
+def test_an_account_is_active_until_it_is_disabled():
+    account = Account(
+        TenantId("main"), PersonId("ada"), AccountKind.NAMED, AccountState.ACTIVE,
+        name="Ada", scopes=frozenset(), created_ms=1,
+    )  # fmt: skip
+    assert account.is_active
+    assert not replace(account, state=AccountState.DISABLED).is_active
