@@ -74,3 +74,8 @@ def test_row_ids_refuse_entropy_of_another_length_by_name():
     with pytest.raises(IdentifierError) as raised:
         new_row_id(now_ms=1, entropy=bytes(9))
     assert (raised.value.kind, raised.value.value) == ("entropy", bytes(9))
+
+
+def test_a_bad_id_is_named_and_cut():
+    with pytest.raises(IdentifierError, match="not a valid space"):
+        require_id("-" + "x" * 200, kind="space")

@@ -24,10 +24,24 @@ def fate_of(mutant: Mutant, is_noticed: Callable[[str], bool]) -> tuple[Fate, st
     return (Fate.EQUIVALENT, mutant.equivalent) if mutant.equivalent else (Fate.SURVIVED, "")
 
 
+def score(fates: list[Fate]) -> str:
+    """Return how many were noticed, of all and of those that are not equivalent."""
+    killed, equivalent = fates.count(Fate.KILLED), fates.count(Fate.EQUIVALENT)
+    if not fates:
+        return "none planted"
+    others = max(len(fates) - equivalent, 1)
+    return (
+        f"{killed} of {len(fates)} killed, {100 * killed / len(fates):.1f} %; "
+        f"{100 * killed / others:.1f} % without the {equivalent} equivalent ones"
+    )
+
+
 def main(words: list[str]) -> int:
     """Plant those whose name or target holds one of the words; return the exit code."""
     fates: list[Fate] = []
-    for source in (merge_sql, ingest):
+    scores: list[str] = []
+    for title, source in (("merge SQL", merge_sql), ("way in", ingest)):
+        before = len(fates)
         for target in sorted({mutant.target for mutant in source.MUTANTS}):
             if not words and source.is_noticed(target):
                 print(f"the tests of {target!r} fail without any mutant")
@@ -40,6 +54,7 @@ def main(words: list[str]) -> int:
             fates.append(fate)
             seconds = time.monotonic() - started
             print(f"{fate:<10}  {mutant.target:<16}  {mutant.name:<45} {seconds:5.1f} s  {why}")
+        scores.append(f"{title}: {score(fates[before:])}")
     counts = ", ".join(f"{fates.count(fate)} {fate.lower()}" for fate in Fate)
-    print(f"\n{len(fates)} mutants: {counts}")
+    print(f"\n{len(fates)} mutants: {counts}", *scores, sep="\n")
     return int(Fate.SURVIVED in fates or Fate.STALE in fates)

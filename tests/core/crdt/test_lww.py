@@ -82,3 +82,29 @@ def test_bad_payloads(field, payload, code):
 def test_bad_declarations(declare):
     with pytest.raises(DeclarationError):
         declare()
+
+
+@pytest.mark.parametrize(
+    ("declare", "reason"),
+    [
+        (lambda: Lww(int, low=5, high=4, default=5), "low is above high"),
+        (lambda: Lww(str, low=1), "limits of numbers"),
+        (lambda: Lww(int, low=0.5), "limit: "),
+        (lambda: Lww(str, bytes_max=0), "positive limit"),
+        (lambda: Lww(str, default=3), "default: "),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_told(declare, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        declare()
+
+
+def test_limits_may_meet_and_text_may_have_one_byte():
+    assert Lww(int, low=4, high=4, default=4).parse(4) == 4
+    assert Lww(str, bytes_max=1).parse("a") == "a"
+
+
+def test_a_json_value_is_not_null():
+    with pytest.raises(FieldError) as raised:
+        Lww(object).parse(None)
+    assert raised.value.code == "wrong-type"

@@ -84,3 +84,7 @@ def test_labels_and_default_are_bounded():
     for labels, default in ((map(str, range(101)), None), (["draft"], "sent")):
         with pytest.raises(DeclarationError):
             Ranked(*labels, default=default)
+
+
+def test_before_any_write_the_epoch_is_zero():
+    assert Ranked("draft", "sent").epoch_of(None) == 0

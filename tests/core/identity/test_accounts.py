@@ -16,7 +16,7 @@ from core.identity.accounts import (
     normalized_email,
 )
 from core.identity.keys import TRANSITIONS, Authority, KeyState, moved
-from core.identity.proofs import device_id, signed_bytes
+from core.identity.proofs import Proof, device_id, is_timely, is_weak, signed_bytes
 from core.ids import PersonId, TenantId
 
 
@@ -158,3 +158,43 @@ def test_an_account_is_active_until_it_is_disabled():
     )  # fmt: skip
     assert account.is_active
     assert not replace(account, state=AccountState.DISABLED).is_active
+
+
+def test_keys_move_along_their_life_and_no_other_way():
+    moves = {
+        (state, step): moved(state, step)
+        for state in KeyState
+        for step in ("activate", "replace", "revoke")
+        if (state, step) in TRANSITIONS
+    }
+    assert moves == {
+        ("standby", "activate"): "active",
+        ("active", "replace"): "previous",
+        ("standby", "revoke"): "revoked",
+        ("active", "revoke"): "revoked",
+        ("previous", "revoke"): "revoked",
+        ("revoked", "revoke"): "revoked",
+    }
+
+
+@pytest.mark.parametrize(
+    ("off_s", "is_good"), [(0, True), (300, True), (-300, True), (301, False), (-301, False)]
+)
+def test_a_proof_is_good_for_five_minutes_on_both_sides(off_s, is_good):
+    proof = Proof(at_unix_s=1_790_000_000 + off_s, nonce="n", signature=b"")
+    assert is_timely(proof, now_unix_s=1_790_000_000) is is_good
+
+
+def test_keys_of_a_small_order_are_weak_whatever_their_sign_bit():
+    order_8 = bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")
+    for weak in (bytes(32), b"\x01" + bytes(31), order_8, b"\xec" + b"\xff" * 30 + b"\x7f"):
+        assert is_weak(weak)
+        assert is_weak(weak[:31] + bytes([weak[31] | 0x80]))
+    assert not is_weak(b"\x02" + bytes(31))
+    assert not is_weak(bytes(30) + b"\x01\x00")
+    assert not is_weak(bytes(31) + b"\x01")
+    assert not is_weak(bytes(31) + b"\x02")
+
+
+def test_a_device_is_named_after_the_hash_of_its_key():
+    assert device_id(b"") == "e3b0c44298fc1c149afbf4c8996fb924"

@@ -118,6 +118,7 @@ def test_secrets_follow_one_another_as_clients_of_old_versions_compute_them():
     [
         (("", ""), True),
         (("skr_", "skx_"), False),
+        (("skr_", ""), False),
         (("AAEC", "AA!C"), False),
         (("AAEC", "AAECA"), False),
         ((".7.", ".2147483647."), True),
