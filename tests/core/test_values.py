@@ -98,3 +98,14 @@ def test_mappings_have_known_text_keys():
     assert code_of(values.mapping, {"c": 1}, keys=frozenset("ab")) == "unknown-key"
     assert code_of(values.mapping, {1: 1}) == "unknown-key"
     assert code_of(values.mapping, []) == "wrong-type"
+
+
+def test_objects_are_as_deep_as_arrays():
+    def deep(depth):
+        value: object = 1
+        for _ in range(depth):
+            value = {"a": value}
+        return value
+
+    assert values.json(deep(values.JSON_DEPTH_MAX)) == deep(values.JSON_DEPTH_MAX)
+    assert code_of(values.json, deep(values.JSON_DEPTH_MAX + 1)) == "too-deep"

@@ -203,3 +203,28 @@ def test_a_collection_is_named_after_its_class_and_declares_up_to_a_hundred_fiel
     app.add(declared)
     assert app.rules == {"field_trip_note": []}
     assert declared.fields["f7"].name == "f7"
+
+
+def test_a_collection_takes_its_name_from_the_keyword():
+    assert declare("other").collection_name == "other"
+    named: Any = type(
+        "Airfield", (Collection,), {"access": ACCESS, "a": Lww(str)}, space="team", name="place"
+    )
+    assert named.collection_name == "place"
+
+
+def test_unknown_class_keywords_are_refused():
+    with pytest.raises(TypeError):
+        type("Note", (Collection,), {"access": ACCESS, "a": Lww(str)}, space="team", colour="red")
+
+
+def test_a_reject_code_is_kebab_case():
+    assert Reject("not-visited", "Visit it first.").code == "not-visited"
+    for code in ("Not visited", "not_-visited", "", "9lives"):
+        with pytest.raises(DeclarationError):
+            Reject(code, "No.")
+
+
+def test_a_bad_collection_is_named():
+    with pytest.raises(DeclarationError, match="'thing': declare"):
+        declare(fields={f"f{i}": Counter() for i in range(101)})
