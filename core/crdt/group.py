@@ -85,7 +85,7 @@ def _record(members: dict[str, type[Primitive]]) -> type[Any]:
         raise DeclarationError("members of a group are named in lower case")
     try:
         return dataclasses.make_dataclass("Record", members.items(), frozen=True, slots=True)
-    except (TypeError, ValueError) as problem:
+    except TypeError as problem:
         raise DeclarationError(f"these cannot be members of a group: {problem}") from problem
 
 

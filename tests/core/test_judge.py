@@ -16,6 +16,7 @@ from core import (
     FirstWrite,
     Flag,
     Lww,
+    Max,
     Operation,
     Reject,
 )
@@ -40,6 +41,7 @@ class Note(Collection, space="team"):
     visits = Counter()
     pinned = Flag()
     author = FirstWrite(str)
+    best = Max(int, low=0, high=99)
     access = OPEN
 
 
@@ -153,6 +155,9 @@ def test_changes_of_one_row_in_one_mutation_follow_each_other():
     one = change(fields={"visits": {"add": 1}})
     assert code(one, one, before=before) is None
     assert code(one, one, one, before=before) == "out-of-range"
+    title, spent = change(fields={"title": "x"}), state({"visits": [0, 2**53 - 2]})
+    assert code(title, one, before=spent) is None
+    assert code(title, one, one, before=spent) == "out-of-range"
     deleted = judged(change(Operation.DELETE), change(fields={"title": "x"}), before=before)
     assert deleted.is_under_tombstone
     other = judged(one, change(Operation.INSERT, row="r2"), one, before=before)
@@ -235,6 +240,10 @@ class Nameless:
         raise ValueError
 
 
+def failing(*_):
+    raise KeyError
+
+
 @pytest.mark.parametrize(
     ("rules", "rejection"),
     [
@@ -249,6 +258,13 @@ class Nameless:
 )
 def test_the_first_rule_that_rejects_decides(rules, rejection):
     assert code(change(), before=state(), judge=Judge(app(*rules))) == rejection
+
+
+def test_a_rule_that_fails_is_named():
+    for rule, words in ((Nameless(), "rule failed: ValueError"), (failing, "failing failed")):
+        rejection = judged(change(), before=state(), judge=Judge(app(rule))).rejection
+        assert rejection is not None
+        assert rejection.message.startswith(words)
 
 
 def test_what_rules_derive_is_kept_in_order():
@@ -314,6 +330,8 @@ def test_concurrent_writes_of_a_custom_field_are_resolved_by_a_change_of_the_pri
 def test_registers_alone_lose():
     before = state({"pinned": [[2, 3, 0]], "title": [9, 5, "x"]})
     assert judged(change(fields={"pinned": {"on": True}}), before=before).lost == []
+    lower = change(fields={"best": 3})
+    assert judged(lower, before=state({"best": [9]})).lost == []
 
 
 @pytest.mark.parametrize(("epoch", "is_lost"), [(1, True), (2, False)])

@@ -6,6 +6,7 @@ import pytest
 
 from core.crdt.custom import Custom
 from core.crdt.field import Write
+from core.crdt.registry import SAMPLES
 from core.errors import FieldError, Refusal
 
 
@@ -58,3 +59,10 @@ def test_a_refusal_says_whether_the_function_or_its_result_failed():
         Custom(int, fails).resolve(1, 2, 3)
     with pytest.raises(Refusal, match=r"result: .*wrong-type"):
         Custom(int, lambda *_: "3").resolve(1, 2, 3)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_sample_keeps_the_longer_text():
+    sample = SAMPLES["custom"]()
+    assert isinstance(sample, Custom)
+    assert sample.resolve(None, "b", "aa") == sample.resolve(None, "aa", "b") == "aa"
+    assert sample.resolve(None, "a", "b") == sample.resolve(None, "b", "a") == "b"

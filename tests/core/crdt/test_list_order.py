@@ -139,3 +139,23 @@ def test_indexes_the_wrong_way_round_are_told():
         with pytest.raises(FieldError) as raised:
             between(left, right, 0)
         assert raised.value.code == "bad-order"
+
+
+def test_a_gap_that_is_used_up_is_told():
+    with pytest.raises(FieldError) as raised:
+        between("1" * INDEX_LENGTH_MAX, "1" * (INDEX_LENGTH_MAX - 1) + "2", 0)
+    assert raised.value.code == "too-long"
+
+
+def test_one_item_alone_stands_in_the_middle():
+    assert rebalanced(1) == ["V"]
+    with pytest.raises(DeclarationError):
+        rebalanced(-1)
+
+
+@pytest.mark.parametrize("left", [None, "1", "y", "zzzzzzzz", "zzzzzzzzz"])
+def test_the_greatest_jitter_stays_within_an_open_gap(left):
+    greatest = 2**JITTER_BITS - 1
+    index = between(left, None, greatest)
+    assert (left or "") < between(left, None, 0) < index
+    assert between(None, index, greatest) < between(None, index, 0) < index

@@ -228,3 +228,7 @@ def test_a_reject_code_is_kebab_case():
 def test_a_bad_collection_is_named():
     with pytest.raises(DeclarationError, match="'thing': declare"):
         declare(fields={f"f{i}": Counter() for i in range(101)})
+
+
+def test_a_constraint_is_named_after_its_fields():
+    assert Unique(("folder", "title")).name == "folder_title"

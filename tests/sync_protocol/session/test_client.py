@@ -462,6 +462,13 @@ def test_a_node_behind_that_has_all_that_is_wanted_is_not_waited_for():
     receive(session, msgspec.structs.replace(LAST, stale=True))
     session.handle(on.RoundApplied(LAST.cursor))
     assert (session.state, session.is_behind) == (ClientState.LIVE, False)
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 12))
+    session.handle(on.PushReady(None))
+    receive(session, msgspec.structs.replace(LAST, stale=True))
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert session.state is ClientState.LIVE, "it has our own write"
 
 
 def test_a_space_that_was_repaired_may_be_damaged_again():
