@@ -35,7 +35,7 @@ OPEN = Access(read=ALL, insert=ALL, edit=ALL, delete=ALL, restore=ALL)
 
 
 class Note(Collection, space="team"):
-    title = Lww.optional(object)
+    title = Lww(object)
     price = Lww(int, write=["lead"])
     total = Custom(int, lambda base, ours, theirs: ours + theirs - (base or 0))
     visits = Counter()
@@ -58,7 +58,7 @@ def app(*rules):
     return made
 
 
-def change(operation=Operation.EDIT, fields=None, *, row="r1", declared=Note, **options):
+def change(operation=Operation.EDIT, fields=None, *, row="r1", declared: Any = Note, **options):
     parsed = {name: declared.fields[name].parse(raw) for name, raw in (fields or {}).items()}
     return Change(
         declared.collection_name, RowId(row), operation, SpaceId("north"), parsed,

@@ -187,13 +187,13 @@ def nested(depth: int) -> object:
     return value
 
 
-def with_winner(value: object) -> object:
+def with_winner(value: object) -> Receipt:
     side = Side(value, 2, 3)
     conflict = Conflict("c", "r", "f", side, Side(None, 1, 2))
     return Receipt(4, "superseded", 43, conflicts=[conflict])
 
 
-def with_loser(value: object) -> object:
+def with_loser(value: object) -> Receipt:
     side = Side(value, 2, 3)
     return Receipt(4, "superseded", 43, conflicts=[Conflict("c", "r", "f", Side(None, 1, 2), side)])
 

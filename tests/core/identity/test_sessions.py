@@ -133,7 +133,8 @@ def test_secrets_follow_one_another_as_clients_of_old_versions_compute_them():
     ],
 )
 def test_every_part_of_a_token_is_read(change, is_token):
-    written = RefreshToken(TenantId("main"), "s1", 7, FIRST).text().replace(*change, 1)
+    old, new = change
+    written = RefreshToken(TenantId("main"), "s1", 7, FIRST).text().replace(old, new, 1)
     assert (RefreshToken.parse(written) is not None) is is_token
 
 

@@ -1,5 +1,7 @@
 """The client's pushes, event by event (P1, P2)."""
 
+from typing import Any
+
 import pytest
 
 from sync_protocol import limits
@@ -17,7 +19,7 @@ PUSH = Push(7, 1, 1, [])
 ALL = limits.MUTATIONS_PER_PUSH_MAX
 
 
-def fed(lane, event):
+def fed(lane, event) -> list[Any]:
     lane.effects.clear()
     lane.handle(event)
     return list(lane.effects)
