@@ -8,7 +8,6 @@ that a run that was stopped goes on, and the next run asks first the test that n
 from __future__ import annotations
 
 import gc
-import os
 import random
 import sys
 import time
@@ -36,8 +35,6 @@ LEFT_OUT: Final = (
     "tests/sync_protocol/test_mutations.py::test_mutations_are_read_fast_enough",
 )
 """Tests that measure time, or are long and show no more than shorter ones."""
-
-NICE: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,14 +185,6 @@ def run(options: Options, paths: Sequence[str] | None = None) -> Run:
 
 def main(options: Options) -> int:
     """Try, report, and return the exit code."""
-    if os.environ.get("PYTHONHASHSEED") != "0":
-        # Orders of sets differ between runs otherwise, and with them what tests notice.
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "tests.mutants", *sys.argv[1:]],
-            {**os.environ, "PYTHONHASHSEED": "0"},
-        )
-    os.nice(NICE)
     started = time.monotonic()
     made = run(options)
     if made.broken:
