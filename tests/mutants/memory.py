@@ -70,6 +70,14 @@ class Reach:
         for line in lines:
             self.tests.setdefault(line, []).append(test)
 
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget all tests but these."""
+        kept = set(names)
+        self.seconds = {name: s for name, s in self.seconds.items() if name in kept}
+        self.tests = {
+            line: [name for name in found if name in kept] for line, found in self.tests.items()
+        }
+
     def tests_of(self, fault: Fault, live: LiveFunctions) -> list[str]:
         """Return the tests that run the lines of a fault, or any function that reads its table."""
         if fault.entry is not None:

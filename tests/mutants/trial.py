@@ -58,7 +58,7 @@ class Outcome(StrEnum):
         return self in {Outcome.KILLED, Outcome.TIMEOUT}
 
 
-_EXIT_SURVIVED, _EXIT_KILLED, _EXIT_TIMEOUT = 0, 10, 11
+_EXIT_SURVIVED, _EXIT_KILLED, _EXIT_TIMEOUT, _EXIT_BROKEN = 0, 10, 11, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,13 @@ class Tests:
         if report.failed:
             self.failed.append(report.nodeid)
 
-    def run(self, name: str, following: str | None = None) -> bool:
+    def passes(self, item: Any, following: Any) -> bool:
         """Run one test; return whether it passed. `following` keeps shared fixtures open."""
-        item = self.items[name]
         before = len(self.failed)
-        after = None if following is None else self.items[following]
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except (Exception, SystemExit):  # noqa: BLE001  (a fault may break what pytest calls)
+            return False
         return len(self.failed) == before
 
 
@@ -183,8 +184,10 @@ class Trials:
     def _result(self, child: _Child, status: int) -> Result:
         with os.fdopen(child.reading, "r") as pipe:
             place = pipe.read()
-        killer = child.names[int(place)] if place else ""
         code = os.waitstatus_to_exitcode(status)
+        if code == _EXIT_BROKEN:
+            raise RuntimeError(f"the runner itself failed at {child.fault.identity}: {place}")
+        killer = child.names[int(place)] if place else ""
         if code == _EXIT_SURVIVED:
             return Result(child.fault, Outcome.SURVIVED)
         keen = self._keen.setdefault((child.fault.file, child.fault.function), [])
@@ -213,27 +216,25 @@ def _try(  # noqa: PLR0917
     writing: int,
 ) -> None:
     """In the child: plant the fault, run tests until one fails, and exit."""
-    code = _EXIT_KILLED
-    place = -1
+    silence = os.open(os.devnull, os.O_RDWR)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    signal.signal(signal.SIGPROF, lambda *_: os._exit(_EXIT_TIMEOUT))
+    code, told = _EXIT_SURVIVED, ""
     try:
-        silence = os.open(os.devnull, os.O_RDWR)
-        os.dup2(silence, 1)
-        os.dup2(silence, 2)
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
-        signal.signal(signal.SIGPROF, lambda *_: os._exit(_EXIT_TIMEOUT))
         live.plant(fault)
-        for place, name in enumerate(names):
+        chosen = [tests.items[name] for name in names]
+        for place, item in enumerate(chosen):
             signal.setitimer(signal.ITIMER_PROF, seconds[place])
-            following = names[place + 1] if place + 1 < len(names) else None
-            if not tests.run(name, following):
+            following = chosen[place + 1] if place + 1 < len(chosen) else None
+            if not tests.passes(item, following):
+                code, told = _EXIT_KILLED, str(place)
                 break
-        else:
-            code, place = _EXIT_SURVIVED, -1
-    except BaseException:  # noqa: BLE001  (whatever escapes the test runner is a failure)
-        pass
+    except BaseException as error:  # noqa: BLE001  (told to the parent, which raises)
+        code, told = _EXIT_BROKEN, repr(error)
     finally:
-        if place >= 0:
-            os.write(writing, str(place).encode())
+        os.write(writing, told.encode())
         os._exit(code)
 
 

@@ -102,3 +102,22 @@ def test_bad_declarations():
         AddWins(str, entries_max=0)
     with pytest.raises(DeclarationError):
         AddWins(int)  # pyright: ignore[reportArgumentType]
+
+
+def test_other_elements_dots_are_not_ones_own():
+    state = [["dry", 2, 1, 0], ["wet", 2, 3, 0], ["wet", 3, 4, 4]]
+    assert TAGS.dots(state, "wet") == [[2, 3]]
+    assert TAGS.dots(None, "wet") == []
+
+
+def test_a_set_that_was_never_written_takes_what_comes():
+    payload = TAGS.parse({"add": ["wet"], "remove": {"dry": [[2, 1]]}})
+    assert TAGS.admit(None, payload, Write(1, 3, 4)) == [["wet", 3, 4, 0]]
+
+
+def test_as_many_elements_are_removed_at_once_as_the_set_holds():
+    small = AddWins(str, entries_max=2)
+    assert small.parse({"remove": {"a": [], "b": []}})
+    with pytest.raises(FieldError) as raised:
+        small.parse({"remove": {"a": [], "b": [], "c": []}})
+    assert raised.value.code == "too-many"

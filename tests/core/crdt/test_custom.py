@@ -66,3 +66,19 @@ def test_the_sample_keeps_the_longer_text():
     assert isinstance(sample, Custom)
     assert sample.resolve(None, "b", "aa") == sample.resolve(None, "aa", "b") == "aa"
     assert sample.resolve(None, "a", "b") == sample.resolve(None, "b", "a") == "b"
+
+
+def test_it_is_a_register_of_its_scalar():
+    assert Custom(int, added_up).scalar_name == "integer"
+    with pytest.raises(FieldError, match="too-long"):
+        Custom(str, lambda *versions: versions[1], bytes_max=1).parse({"value": "ab"})
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [({"base": 1}, "wrong-keys"), ({"value": 1, "seen": 1}, "unknown-key"), (3, "wrong-type")],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        Custom(int, added_up).parse(payload)
+    assert raised.value.code == code

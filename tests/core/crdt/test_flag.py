@@ -79,3 +79,8 @@ def test_a_flag_has_room_for_a_device():
     assert Flag(entries_max=1).admit(None, {"on": True}, Write(1, 3, 1))
     with pytest.raises(DeclarationError):
         Flag(entries_max=0)
+
+
+def test_dots_are_written_in_the_order_of_devices():
+    assert FLAG.delta({"off": [[0, 5], [2, 1]]}, Write(1, 7, 6)) == [[2, 0, 1], [7, 0, 5]]
+    assert FLAG.dots(None) == []

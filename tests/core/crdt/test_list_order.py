@@ -126,6 +126,7 @@ def test_bad_payloads(payload):
         ({"parent": None}, "wrong-keys"),
         ({"parent": "a b", "index": "V"}, "bad-id"),
         ({"parent": None, "index": "a0"}, "bad-index"),
+        ({"parent": None, "place": "V"}, "unknown-key"),
     ],
 )
 def test_what_is_wrong_is_told(payload, code):
@@ -159,3 +160,8 @@ def test_the_greatest_jitter_stays_within_an_open_gap(left):
     index = between(left, None, greatest)
     assert (left or "") < between(left, None, 0) < index
     assert between(None, index, greatest) < between(None, index, 0) < index
+
+
+def test_indexes_at_the_ends_have_eight_characters():
+    assert {len(between(left, right, 5)) for left, right in ((None, None), ("a", None))} == {8}
+    assert len(between(None, "a", 5)) == 8
