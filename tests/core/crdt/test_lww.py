@@ -108,3 +108,15 @@ def test_a_json_value_is_not_null():
     with pytest.raises(FieldError) as raised:
         Lww(object).parse(None)
     assert raised.value.code == "wrong-type"
+
+
+def test_one_limit_may_stand_alone():
+    assert Lww(int, high=5).parse(-9) == -9
+    assert Lww(int, low=-5).parse(9) == 9
+    with pytest.raises(FieldError):
+        Lww(int, high=5).parse(6)
+
+
+def test_a_json_value_may_have_a_default():
+    assert Lww(object, default={"a": 1}).value(None) == {"a": 1}
+    assert Lww(object).value(None) is None

@@ -40,6 +40,7 @@ def test_a_full_map_refuses_new_keys_only():
         ({"set": {1: 1}}, "unknown-key"),
         ({"set": {"x" * 257: 1}}, "too-long"),
         ({"remove": [["a"]]}, "wrong-type"),
+        ({"remove": ["x" * 257]}, "too-long"),
         ({"get": []}, "unknown-key"),
         ({"set": {str(i): 1 for i in range(1_001)}}, "too-many"),
     ],
@@ -54,3 +55,11 @@ def test_a_map_has_room_for_a_key():
     assert Map(int, entries_max=1).admit(None, {"set": {"a": 1}, "remove": []}, Write(1, 2, 1))
     with pytest.raises(DeclarationError):
         Map(int, entries_max=0)
+
+
+def test_nothing_asked_is_nothing_written():
+    assert PRICES.delta(PRICES.parse({}), Write(1, 2, 1)) is None
+    assert PRICES.delta(PRICES.parse({"set": {"b": 1}, "remove": ["a"]}), Write(1, 2, 1)) == [
+        ["a", 1, 2, 1, None],
+        ["b", 1, 2, 0, 1],
+    ]

@@ -89,3 +89,10 @@ def test_what_is_wrong_is_told(payload, code):
     with pytest.raises(FieldError) as raised:
         REMARKS.parse(payload)
     assert raised.value.code == code
+
+
+def test_a_resolver_carries_devices_and_counters():
+    state = REMARKS.merge(written("a", at=Write(5, 2, 9)), written("b", at=Write(5, 3, 1)))
+    assert REMARKS.dots(state) == [[2, 9], [3, 1]]
+    assert REMARKS.value(state) == ("a", "b"), "ties go by device, not by counter"
+    assert REMARKS.dots(None) == []
