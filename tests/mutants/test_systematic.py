@@ -94,8 +94,9 @@ from tests.mutants.systematic import Options, Run
 from tests.mutants.trial import fail_on_exit, pytest_arguments
 import pytest
 
-folder = Path(sys.argv[1])
-options = Options(tests=(str(folder / "test_tiny.py"),), deselected=(), cpu_seconds_min=0.3)
+folder, is_fresh = Path(sys.argv[1]), sys.argv[2] == "fresh"
+tests = (str(folder / "test_tiny.py"),)
+options = Options(tests=tests, deselected=(), cpu_seconds_min=0.3, fresh=is_fresh)
 run = Run(options, [str(folder / "tiny.py")], Memory(folder / "kept"))
 arguments = [*pytest_arguments(options.tests, ()), f"--rootdir={folder}", "-o", "pythonpath="]
 fail_on_exit(pytest.main(arguments, plugins=[run]))
@@ -104,10 +105,12 @@ rows = [[r.fault.function, r.fault.mutation, r.outcome.value, r.killer] for r in
 """
 
 
-def tried(folder: Path) -> tuple[dict[tuple[str, str], tuple[str, str]], list[str], str]:
+def tried(
+    folder: Path, *, memory: str = "kept"
+) -> tuple[dict[tuple[str, str], tuple[str, str]], list[str], str]:
     """Run the systematic faults of the small package in a process of their own."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder)],
+        [sys.executable, "-c", PROGRAM, str(folder), memory],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"},
         capture_output=True,
@@ -193,6 +196,17 @@ def test_a_stopped_run_goes_on_where_it_was(package, results):
     assert again == results
     assert "learning" not in printed
     assert "tried" not in printed
+
+
+def test_a_test_that_is_gone_notices_nothing(tmp_path):
+    small = SOURCE.split("class Base", maxsplit=1)[0].replace("while value", "if value")
+    (tmp_path / "tiny.py").write_text(small)
+    (tmp_path / "test_tiny.py").write_text(TESTS.split("def test_thing", maxsplit=1)[0])
+    tried(tmp_path)
+    (tmp_path / "test_tiny.py").write_text(TESTS.split("def test_half_tested", maxsplit=1)[0])
+    found, _, _ = tried(tmp_path, memory="fresh")
+    assert set(outcomes(found, "tested").values()) == {"killed"}
+    assert set(outcomes(found, "half_tested").values()) == {"unreached"}
 
 
 def test_a_test_that_fails_without_a_fault_is_told(tmp_path):
