@@ -126,6 +126,7 @@ def test_bad_payloads(payload):
         ({"parent": None}, "wrong-keys"),
         ({"parent": "a b", "index": "V"}, "bad-id"),
         ({"parent": None, "index": "a0"}, "bad-index"),
+        ({"parent": None, "index": "V-"}, "bad-index"),
         ({"parent": None, "place": "V"}, "unknown-key"),
     ],
 )
@@ -165,3 +166,15 @@ def test_the_greatest_jitter_stays_within_an_open_gap(left):
 def test_indexes_at_the_ends_have_eight_characters():
     assert {len(between(left, right, 5)) for left, right in ((None, None), ("a", None))} == {8}
     assert len(between(None, "a", 5)) == 8
+
+
+def test_an_item_between_two_others_stands_around_the_middle():
+    assert between("a", "c", 2 ** (JITTER_BITS - 1)) == "b"
+    assert "ax" < between("a", "c", 0) < "b" < between("a", "c", 2**JITTER_BITS - 1) < "b3"
+
+
+def test_the_longest_index_has_as_many_characters_as_may_be():
+    prefix = "1" * (INDEX_LENGTH_MAX - 8)
+    assert len(between(prefix + "1", prefix + "2", 1)) == INDEX_LENGTH_MAX
+    with pytest.raises(FieldError):
+        between(prefix + "11", prefix + "12", 1)
