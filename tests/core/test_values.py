@@ -129,7 +129,7 @@ def test_whole_floats_of_53_bits_become_integers(value, kind):
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(None, "got null"), (3, "got integer"), (b"", "got bytes"), ({}, "got dict")],
+    [(None, "got null$"), (3, "got integer"), (b"", "got bytes"), ({}, "got dict")],
 )
 def test_what_was_sent_instead_is_named(value, words):
     with pytest.raises(FieldError, match=words):

@@ -120,3 +120,13 @@ def test_one_limit_may_stand_alone():
 def test_a_json_value_may_have_a_default():
     assert Lww(object, default={"a": 1}).value(None) == {"a": 1}
     assert Lww(object).value(None) is None
+
+
+def test_an_optional_field_keeps_what_is_declared():
+    number = Lww.optional(int, low=1, high=9, write=["lead"])
+    assert number.write == {"lead"}
+    assert number.describe() == {"scalar": "integer", "nullable": True, "low": 1, "high": 9}
+    assert Lww.optional(str, bytes_max=2).describe()["bytes_max"] == 2
+    for bad in (0, 10):
+        with pytest.raises(FieldError):
+            number.parse(bad)
