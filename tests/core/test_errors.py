@@ -8,9 +8,9 @@ from core.errors import CoreError, FieldError, IdentifierError, Refusal
 @pytest.mark.parametrize("kind", [FieldError, Refusal])
 def test_a_refused_value_has_a_code_and_words(kind):
     error = kind("too-long", "text is longer than 9 bytes")
-    assert isinstance(error, CoreError)
     assert (error.code, error.message) == ("too-long", "text is longer than 9 bytes")
     assert str(error) == "too-long: text is longer than 9 bytes"
+    assert issubclass(kind, CoreError)
 
 
 def test_a_bad_id_has_a_kind_and_itself():
