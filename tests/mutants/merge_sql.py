@@ -39,6 +39,7 @@ def is_noticed(kind: str) -> bool:
         max_examples=EXAMPLES,
         derandomize=True,
         database=None,
+        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=[*HealthCheck],
     )
