@@ -172,6 +172,7 @@ def _take_defaults(target: FunctionType, fault: Fault) -> None:
     made: Any = names
     for part in fault.function.split("."):
         made = made[part] if isinstance(made, dict) else vars(made)[part]
+    made = getattr(made, "__func__", made)
     target.__defaults__ = made.__defaults__
     target.__kwdefaults__ = made.__kwdefaults__
 

@@ -51,6 +51,14 @@ class Base:
         self.base = True
 
 
+class Registry:
+    names: list[str] = []
+
+    def __init_subclass__(cls, *, is_kept: bool = True) -> None:
+        if is_kept:
+            Registry.names.append(cls.__name__)
+
+
 class Thing(Base):
     """Members that decorators wrap."""
 
@@ -80,6 +88,14 @@ def test_endless():
 
 def test_named():
     assert tiny.named("one") == 1
+
+def test_registry():
+    before = len(tiny.Registry.names)
+
+    class Kept(tiny.Registry):
+        pass
+
+    assert tiny.Registry.names[before:] == ["Kept"]
 
 def test_thing():
     thing = tiny.Thing.large()
@@ -180,6 +196,7 @@ def test_entries_of_tables_are_dropped(results):
 def test_members_behind_decorators_and_super_are_changed(results):
     assert set(outcomes(results, "Thing.is_large").values()) == {"killed"}
     assert set(outcomes(results, "Thing.large").values()) == {"killed"}
+    assert outcomes(results, "Registry.__init_subclass__")["True -> False"] == "killed"
     assert outcomes(results, "Thing.__init__") == {
         "super().__init__() -> pass": "killed",
         "self.size = size -> pass": "killed",
