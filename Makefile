@@ -45,7 +45,7 @@ test: setup ## Run the tests, without the slow ones
 test-deep: setup ## Run all tests, the slow ones too, with many more Hypothesis examples
 	HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 $(ARGS)
 
-mutants: setup ## Prove that the tests notice planted faults
+mutants: setup ## Prove that the tests notice faults; ARGS="--module core/clock --sample 300 --again"
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 simulate: setup ## Simulate whole fleets in virtual time: SEED=1 RUNS=100; the same seed, the same trace

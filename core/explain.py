@@ -170,7 +170,7 @@ def _ask_membership(declared: type[Collection], role: str | None, asked: _Asked)
     why = f"The person has no role in this space of kind {kind!r}."
     member = None if role is not None else _ROW_MISSING
     asked.ask("membership", member, f"The person's role is {role!r}.", why)
-    may_read = role is not None and role in declared.access.read
+    may_read = role in declared.access.read
     named = ", ".join(sorted(declared.access.read))
     asked.ask(
         "policy read",

@@ -72,7 +72,7 @@ def decide(
     A person without a role in the space, and a row that is not there, get the same answer, so that
     ids of other people's rows cannot be probed.
     """
-    if role is None or role not in access.read:
+    if role not in access.read:
         return Denied("row-missing", "There is no such row for you.")
     if role not in access.roles(operation):
         return Denied("forbidden", f"The role {role!r} may not {operation.value} these rows.")

@@ -48,7 +48,7 @@ def may_found(app: App, *, kind: str, is_admin: bool) -> Denied | None:
 
 def is_manager(app: App, *, kind: str, role: str | None) -> bool:
     """Tell whether a role manages the members of spaces of a kind."""
-    return role is not None and role in app.managers.get(kind, ())
+    return role in app.managers.get(kind, ())
 
 
 def may_invite(

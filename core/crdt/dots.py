@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from core import values
 from core.errors import FieldError, Refusal
-from core.ids import DEVICE_NUMBER_MAX, INTEGER_MAX, SELF
+from core.ids import DEVICE_NUMBER_MAX, SELF
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def parse_dots(payload: object, *, items_max: int) -> list[list[int]]:
         if len(pair) != 2:  # noqa: PLR2004  (a pair)
             raise FieldError("wrong-type", "a dot is [device, counter]")
         n = values.integer(pair[0], low=0, high=DEVICE_NUMBER_MAX)
-        counter = values.integer(pair[1], low=1, high=INTEGER_MAX)
+        counter = values.integer(pair[1], low=1)
         latest[n] = max(counter, latest.get(n, 0))
     return [[n, latest[n]] for n in sorted(latest)]
 

@@ -81,11 +81,9 @@ class Group(Register[T]):
 
 
 def _record(members: dict[str, type[Primitive]]) -> type[Any]:
-    if not all(is_name(name) for name in members):
-        raise DeclarationError("members of a group are named in lower case")
     try:
         return dataclasses.make_dataclass("Record", members.items(), frozen=True, slots=True)
-    except (TypeError, ValueError) as problem:
+    except TypeError as problem:
         raise DeclarationError(f"these cannot be members of a group: {problem}") from problem
 
 

@@ -100,9 +100,9 @@ def between(left: str | None, right: str | None, jitter: int) -> str:
         raise FieldError("too-long", "no room between the two: rebalance the list")
     offset = jitter % _WINDOW
     if is_open and left is not None:
-        number = floor + 1 + min(offset, ceiling - floor - 2)
+        number = floor + 1 + offset
     elif is_open and right is not None:
-        number = ceiling - 1 - min(offset, ceiling - floor - 2)
+        number = ceiling - 1 - offset
     else:
         number = (floor + ceiling - _WINDOW) // 2 + offset
     return (prefix + _text(number, length - len(prefix))).rstrip("0")

@@ -97,7 +97,7 @@ def checked_password(password: str, *, email: str = "") -> str:
         )
     if len(set(normal)) < DIFFERENT_CHARACTERS_MIN:
         raise Refusal("weak-password", "This password repeats a few characters.")
-    if email and normal.casefold() in (email, email.partition("@")[0]):
+    if normal.casefold() in (email, email.partition("@")[0]):
         raise Refusal("weak-password", "The password must not be the address.")
     return normal
 

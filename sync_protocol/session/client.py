@@ -140,7 +140,6 @@ class ClientSession:
 
     def wait_for_the_node(self) -> ClientState:
         """Pull again after a delay: the node has not got what is asked for (S5)."""
-        self.is_behind = True
         self.effects.append(do.Retry("read", None, min(self.attempt, BEHIND_ATTEMPT_MAX)))
         self.attempt += 1
         return ClientState.WAITING

@@ -56,7 +56,6 @@ class ServerSession:
         a mistake of the shell's own.
         """
         before = self.state
-        self.effects = []
         if isinstance(event, on.Received):
             try:
                 self.state = step(SERVER_TABLE, self, self.state, event.message)

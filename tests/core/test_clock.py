@@ -144,3 +144,25 @@ def test_a_phone_ahead_by_a_year_is_shifted_and_not_collapsed(now, distances):
     shifted = [h - skew for h in queue]
     if shifted[0] > 0:
         assert ingested == shifted
+
+
+def test_the_last_clock_value_can_be_ticked_and_observed():
+    assert HybridClock(last=CLOCK_MAX - 1).tick(0) == CLOCK_MAX
+    clock = HybridClock()
+    clock.observe(CLOCK_MAX)
+    assert clock.last == CLOCK_MAX
+
+
+def test_packing_begins_at_zero():
+    assert pack(unix_ms=EPOCH_UNIX_MS) == 0
+    with pytest.raises(ClockError):
+        pack(unix_ms=EPOCH_UNIX_MS, counter=-1)
+
+
+@pytest.mark.parametrize("beyond", [0, 1, 10**9])
+def test_what_was_seen_beyond_the_bound_is_not_believed(beyond):
+    now = EPOCH_UNIX_MS + 10**9
+    ceiling = saturated(now) + TOLERANCE
+    given_up = {"h": 5, "skew": 0, "previous": 0, "now_unix_ms": now}
+    assert effective(**given_up, seen=ceiling + beyond) == 5
+    assert effective(**given_up, seen=ceiling - 1) == ceiling

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core import Access, App, Collection, Lww
 from core.changes import Change, Mutation, Operation
 from core.clock import saturated
 from core.crdt.field import Write
@@ -13,6 +14,7 @@ from core.explain import READ, Answer, explain
 from core.ids import DeviceNumber, MutationCounter, PersonId, RowId, SpaceId
 from core.judge import Judge
 from core.row import RowState
+from core.rules import Accept, Derive, Reject
 from edge.cli.module import load_app
 from tests.edge.services.survey import make_app
 
@@ -171,3 +173,125 @@ def test_after_a_denial_nothing_more_is_asked():
     assert answers["field secret"] == "denied"
     assert answers["field title"] == answers["rule paid_is_final"] == "not-asked"
     assert "'member'" in next(s.detail for s in found.steps if s.subject == "field secret")
+
+
+def reading(role, row_state):
+    found = explained(SURVEY, role=role, operation=READ, collection="salary", row_state=row_state)
+    return [(step.subject, step.answer.value, step.detail) for step in found.steps]
+
+
+def test_an_administrator_is_told_why_somebody_cannot_read():
+    alive = RowState(RowId("r1"), SpaceId("north"), 4, ALIVE, {})
+    dead = RowState(RowId("r1"), SpaceId("north"), 4, DEAD, {})
+    lead = [
+        ("membership", "allowed", "The person's role is 'lead'."),
+        ("policy read", "allowed", "The role 'lead' may read these rows."),
+    ]
+    assert reading("lead", alive) == [*lead, ("row", "allowed", "The row is there.")]
+    assert reading("lead", dead) == [*lead, ("row", "denied", "row-missing: The row is deleted.")]
+    missing = ("row", "denied", "row-missing: There is no such row.")
+    assert reading("lead", None) == [*lead, missing]
+    not_asked = ("row", "not-asked", "An earlier step has denied.")
+    assert reading("member", alive) == [
+        ("membership", "allowed", "The person's role is 'member'."),
+        ("policy read", "denied", "row-missing: These rows are read by: lead."),
+        not_asked,
+    ]
+    assert reading(None, alive) == [
+        (
+            "membership",
+            "denied",
+            "row-missing: The person has no role in this space of kind 'team'.",
+        ),
+        ("policy read", "not-asked", "An earlier step has denied."),
+        not_asked,
+    ]
+
+
+def test_the_readers_of_a_collection_are_named_in_order():
+    found = explained(SURVEY, role="stranger", operation=READ, collection="item")
+    assert found.steps[1].detail == "row-missing: These rows are read by: lead, member, reader."
+
+
+def steps(**asked):
+    return {step.subject: (step.answer.value, step.detail) for step in explained(**asked).steps}
+
+
+def test_an_edit_asks_for_its_row_and_an_insert_does_not():
+    edit = {"app": SURVEY, "role": "member", "operation": "edit", "collection": "ticket"}
+    alive = RowState(RowId("r1"), SpaceId("north"), 4, ALIVE, {})
+    assert steps(**edit, row_state=alive)["row"] == ("allowed", "The row is there.")
+    missing = steps(**edit)
+    assert missing["row"] == ("denied", "row-missing: There is no such row for you.")
+    assert missing["admission"] == ("not-asked", "An earlier step has denied.")
+    assert "row" not in steps(**{**edit, "operation": "insert"})
+
+
+def test_what_a_role_may_and_may_not_write_is_told():
+    found = steps(
+        app=SURVEY, role="member", operation="edit", collection="item",
+        row_state=RowState(RowId("r1"), SpaceId("north"), 4, ALIVE, {}),
+        fields={"title": "x", "secret": "s"},
+    )  # fmt: skip
+    assert found["policy edit"] == ("allowed", "The role 'member' may edit these rows.")
+    assert found["field title"] == ("allowed", "It may be written.")
+    assert found["field secret"] == (
+        "denied",
+        "field-forbidden: The role 'member' may not write 'secret'.",
+    )
+
+
+def test_an_edit_under_a_tombstone_is_told_apart():
+    edit = {"app": SURVEY, "role": "member", "operation": "edit", "collection": "ticket"}
+    alive = RowState(RowId("r1"), SpaceId("north"), 4, ALIVE, {})
+    dead = RowState(RowId("r1"), SpaceId("north"), 4, DEAD, {})
+    assert steps(**edit, row_state=alive)["admission"] == ("allowed", "The fields take it.")
+    assert "tombstone" in steps(**edit, row_state=dead)["admission"][1]
+
+
+def test_references_are_left_to_the_merge():
+    found = explained(SURVEY, role="member", operation="insert", collection="kept")
+    assert [(step.subject, step.answer.value) for step in found.steps[-1:]] == [
+        ("reference folder", "not-asked")
+    ]
+
+
+def test_long_names_of_unknown_fields_are_cut():
+    found = explained(
+        SURVEY, role="member", operation="insert", collection="ticket", fields={"x" * 70: 1}
+    )
+    assert found.rejection is not None
+    assert found.rejection.fields == ("x" * 60,)
+
+
+def asked_rule(rule):
+    app = App("app", version=1, spaces={"team": ("member",)})
+    access = Access(read=("member",), insert=("member",))
+    declared = type("Note", (Collection,), {"title": Lww(str), "access": access}, space="team")
+    app.add(declared)
+    app.rule(declared)(rule)
+    found = explained(app, role="member", operation="insert", collection="note")
+    return found.steps[-2], found.rejection
+
+
+class Nameless:
+    """A rule that is no function."""
+
+    def __call__(self, *_):
+        return Accept()
+
+
+def test_whatever_a_rule_answers_is_told():
+    step, rejection = asked_rule(lambda *_: None)
+    assert (step.subject, step.answer, step.detail) == ("rule <lambda>", "allowed", "It accepts.")
+    step, rejection = asked_rule(Nameless())
+    assert (step.subject, step.detail, rejection) == ("rule rule", "It accepts.", None)
+    step, rejection = asked_rule(lambda *_: Derive())
+    assert step.detail == "It accepts, and derives: nothing."
+    step, rejection = asked_rule(lambda *_: Reject("no-way", "No way."))
+    assert (step.answer, step.detail) == ("denied", "no-way: No way.")
+    step, rejection = asked_rule(lambda *_: "yes")
+    assert step.answer == "denied"
+    assert step.detail.startswith("rule-failed: A rule answered")
+    assert rejection is not None
+    assert rejection.code == "rule-failed"

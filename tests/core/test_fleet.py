@@ -60,3 +60,9 @@ def test_nobody_takes_over_who_has_read_less():
     own = {"main": 10, "other": 5}
     assert further(own, {"a": {"main": 10}, "b": {"other": 5}}) == []
     assert further(own, {"b": {"main": 11}, "a": {"third": 1}}) == ["a", "b"]
+    assert further(own, {"a": {"main": 11, "other": 4}}) == ["a"], "one tenant is enough"
+    assert further(own, {"a": {"new": 0}}) == [], "nothing was written there"
+
+
+def test_a_report_counts_up_to_its_last_millisecond():
+    assert through([report("a", 90), report("b", 70, age_ms=REPORT_AGE_MS_MAX)]) == 70

@@ -58,3 +58,24 @@ def test_bad_ids(bad):
 )
 def test_names_are_safe_in_sql(name, is_good):
     assert is_name(name) is is_good
+
+
+def test_a_row_id_is_the_time_and_the_entropy_in_crockfords_base_32():
+    assert new_row_id(now_ms=0, entropy=bytes(10)) == "0" * 26
+    assert new_row_id(now_ms=2**48 - 1, entropy=b"\xff" * 10) == "7" + "z" * 25
+    assert new_row_id(now_ms=2**48, entropy=bytes(10)) == "0" * 26, "later times begin anew"
+    # The time is the example of the ULID specification, which writes it 01ARYZ6S41.
+    row = new_row_id(now_ms=1_469_918_176_385, entropy=bytes(range(10)))
+    assert row == "01aryz6s41" + "000g40r40m30e209"
+    assert new_row_id(now_ms=0, entropy=bytes(9) + b"\x21") == "0" * 24 + "11"
+
+
+def test_row_ids_refuse_entropy_of_another_length_by_name():
+    with pytest.raises(IdentifierError) as raised:
+        new_row_id(now_ms=1, entropy=bytes(9))
+    assert (raised.value.kind, raised.value.value) == ("entropy", bytes(9))
+
+
+def test_a_bad_id_is_named_and_cut():
+    with pytest.raises(IdentifierError, match="not a valid space"):
+        require_id("-" + "x" * 200, kind="space")

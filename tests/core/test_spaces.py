@@ -133,3 +133,24 @@ def test_founding_is_denied_by_default():
     assert unknown is not None
     assert unknown.code == "unknown-kind"
     assert may_found(APP, kind="desk", is_admin=True) is None
+
+
+def test_kinds_are_founded_by_people_where_the_app_says_so():
+    def code(kind, *, is_admin):
+        denied = may_found(APP, kind=kind, is_admin=is_admin)
+        return None if denied is None else denied.code
+
+    assert code("team", is_admin=False) is None
+    assert code("desk", is_admin=False) == "forbidden"
+    assert code("desk", is_admin=True) is None
+    assert code("club", is_admin=True) == "unknown-kind"
+
+
+def test_an_unknown_kind_has_no_roles():
+    denied = may_invite(APP, kind="club", actor_role=None, is_admin=True, role="owner")
+    assert denied is not None
+    assert denied.code == "unknown-role"
+
+
+def test_inviting_as_nothing_is_looking_at_invitations():
+    assert may_invite(APP, kind="team", actor_role="owner", is_admin=False) is None

@@ -98,3 +98,39 @@ def test_mappings_have_known_text_keys():
     assert code_of(values.mapping, {"c": 1}, keys=frozenset("ab")) == "unknown-key"
     assert code_of(values.mapping, {1: 1}) == "unknown-key"
     assert code_of(values.mapping, []) == "wrong-type"
+
+
+def test_objects_are_as_deep_as_arrays():
+    def deep(depth):
+        value: object = 1
+        for _ in range(depth):
+            value = {"a": value}
+        return value
+
+    assert values.json(deep(values.JSON_DEPTH_MAX)) == deep(values.JSON_DEPTH_MAX)
+    assert code_of(values.json, deep(values.JSON_DEPTH_MAX + 1)) == "too-deep"
+
+
+def test_json_has_as_many_nodes_as_may_be():
+    most = [0] * (values.JSON_NODES_MAX - 1)
+    assert values.json(most) == most
+    assert values.json([[], *most[2:]])
+    assert code_of(values.json, [*most, 0]) == "too-deep"
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(float(INTEGER_MAX), int), (-float(INTEGER_MAX), int), (2.0**53, float), (0.5, float)],
+)
+def test_whole_floats_of_53_bits_become_integers(value, kind):
+    assert type(values.json(value)) is kind
+    assert values.json(value) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(None, "got null$"), (3, "got integer"), (b"", "got bytes"), ({}, "got dict")],
+)
+def test_what_was_sent_instead_is_named(value, words):
+    with pytest.raises(FieldError, match=words):
+        values.text(value)

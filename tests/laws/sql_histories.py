@@ -12,6 +12,7 @@ import sys
 import tempfile
 import types
 from collections import Counter as Tally
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -156,6 +157,23 @@ class History:
     batches: list[list[RowDelta]]
     is_file: bool
     reopened_after: frozenset[int]
+
+
+def stamped_pairs() -> Iterator[History]:
+    """Every pair of writes at two moments by two devices, of a register and of births and deaths.
+
+    Ties are rare where chance makes histories, and here there is one of each.
+    """
+    declared = collection_of("lww")
+    stamps = [(h, n, is_alive) for h in (5, 6) for n in (2, 3) for is_alive in (True, False)]
+    for pair in itertools.product(stamps, stamps):
+        deltas = [
+            RowDelta(
+                NAME, RowId(ROWS[0]), SpaceId(SPACE), (h, n, is_alive), {"text": [h, n, f"{h}/{n}"]}
+            )
+            for h, n, is_alive in pair
+        ]
+        yield History(declared, deltas, [[delta] for delta in deltas], False, frozenset())
 
 
 @st.composite

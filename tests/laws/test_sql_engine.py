@@ -8,6 +8,7 @@ fields, in memory and in files that are closed and opened anywhere, by JSON and 
 
 import math
 from collections import Counter as Tally
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
@@ -28,6 +29,13 @@ MODEST = settings(max_examples=EXAMPLES, suppress_health_check=[*HealthCheck])
 @given(data=st.data())
 def test_sql_equals_the_reference(kind, data):
     engine.check(data.draw(engine.histories(engine.collection_of(kind))))
+
+
+@pytest.mark.parametrize("is_one_batch", [False, True])
+def test_sql_breaks_every_tie_as_the_reference_does(is_one_batch):
+    for history in engine.stamped_pairs():
+        batches = [history.deltas] if is_one_batch else history.batches
+        engine.check(replace(history, batches=batches))
 
 
 @MODEST

@@ -1,53 +1,57 @@
-"""Plant every fault, one at a time, and print which were noticed; exit 1 if one was not.
+"""`python -m tests.mutants`: planted faults, then systematic ones; exit 1 if one is unexplained.
 
-`python -m tests.mutants [WORD]` plants only those whose name or target holds WORD.
+`python -m tests.mutants WORD ...` plants only those whose name or target holds a word. Any option
+tries systematic faults alone: `--module core/clock`, `--sample 300 --seed 7`, `--again`.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+from typing import Final
 
-from tests.mutants import ingest, merge_sql
-from tests.mutants.mutant import Fate, Mutant, NotPlanted
+from tests.mutants import planted, systematic
+from tests.mutants.systematic import Options
 
-
-def fate_of(mutant: Mutant, is_noticed: Callable[[str], bool]) -> tuple[Fate, str]:
-    """Plant one mutant, run its tests, take it out again."""
-    noticed = False
-    try:
-        with mutant.plant():
-            noticed = is_noticed(mutant.target)
-    except NotPlanted as reason:
-        return Fate.STALE, str(reason)
-    if noticed:
-        return (Fate.SURVIVED, "called equivalent, but noticed") if mutant.equivalent else (
-            Fate.KILLED, ""
-        )  # fmt: skip
-    return (Fate.EQUIVALENT, mutant.equivalent) if mutant.equivalent else (Fate.SURVIVED, "")
+COMMAND: Final = (sys.executable, "-m", "tests.mutants")
+NICE: Final = 5
 
 
-def main(words: list[str]) -> int:
-    """Run the table; return the exit code."""
-    fates: list[Fate] = []
-    for source in (merge_sql, ingest):
-        for target in sorted({mutant.target for mutant in source.MUTANTS}):
-            if not words and source.is_noticed(target):
-                print(f"the tests of {target!r} fail without any mutant")
-                return 1
-        for mutant in source.MUTANTS:
-            if words and not any(word in f"{mutant.name} {mutant.target}" for word in words):
-                continue
-            started = time.monotonic()
-            fate, why = fate_of(mutant, source.is_noticed)
-            fates.append(fate)
-            seconds = time.monotonic() - started
-            print(f"{fate:<10}  {mutant.target:<16}  {mutant.name:<45} {seconds:5.1f} s  {why}")
-    counts = ", ".join(f"{fates.count(fate)} {fate.lower()}" for fate in Fate)
-    print(f"\n{len(fates)} mutants: {counts}")
-    return int(Fate.SURVIVED in fates or Fate.STALE in fates)
+def main(arguments: list[str]) -> int:
+    """Read the command line and run what it asks for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("words", nargs="*", help="plant only faults that hold one of these words")
+    parser.add_argument("--systematic", action="store_true", help="every systematic fault")
+    parser.add_argument("--module", action="append", default=[], help="beginning of a path")
+    parser.add_argument("--sample", type=int, default=0, help="so many faults, chosen by --seed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="only what survived last time")
+    parser.add_argument("--fresh", action="store_true", help="forget the verdicts of this tree")
+    given = parser.parse_args(arguments)
+    options = Options(
+        modules=tuple(given.module),
+        sample=given.sample,
+        seed=given.seed,
+        workers=given.workers,
+        again=given.again,
+        fresh=given.fresh,
+    )
+    is_systematic = given.systematic or given.fresh or not options.is_whole
+    if is_systematic:
+        return systematic.main(options)
+    if given.words:
+        return planted.main(given.words)
+    code = planted.main([])
+    # A process of its own: the planted faults' tests have imported much that would be forked along.
+    return code | subprocess.run([*COMMAND, "--systematic"], check=False).returncode
 
 
 if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":
+        # Orders of sets differ between runs otherwise, and with them what tests notice.
+        os.nice(NICE)
+        os.execve(sys.executable, [*COMMAND, *sys.argv[1:]], {**os.environ, "PYTHONHASHSEED": "0"})
     sys.exit(main(sys.argv[1:]))

@@ -39,6 +39,7 @@ def is_noticed(kind: str) -> bool:
         max_examples=EXAMPLES,
         derandomize=True,
         database=None,
+        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=[*HealthCheck],
     )
@@ -48,6 +49,9 @@ def is_noticed(kind: str) -> bool:
 
     declared = engine.collection_of_all() if kind == "of all" else engine.collection_of(kind)
     try:
+        if kind == "lww":
+            for history in engine.stamped_pairs():
+                engine.check(history)
         run()
     except sqlite3.OperationalError as error:
         if kind == "of all":

@@ -17,9 +17,13 @@ from sync_protocol.errors import (
 )
 from sync_protocol.faults import FaultKind
 from sync_protocol.media import Media
-from sync_protocol.messages.push import Push
+from sync_protocol.messages.page import Page
+from sync_protocol.messages.poke import Poke
+from sync_protocol.messages.provisional import Provisional, ProvisionalMutation
+from sync_protocol.messages.push import Push, WireChange
+from sync_protocol.messages.pushed import Conflict, Pushed, Receipt, Side
 from sync_protocol.messages.union import ClientMessage, ServerMessage
-from tests.sync_protocol.samples import CLIENT_SAMPLES, SERVER_SAMPLES, push
+from tests.sync_protocol.samples import CLIENT_SAMPLES, CURSOR, SERVER_SAMPLES, push
 
 DECODE = {
     **dict.fromkeys(CLIENT_SAMPLES, codec.decode_client),
@@ -174,3 +178,71 @@ def test_conflict_values_are_checked():
     body = codec.encode(SERVER_SAMPLES["pushed"]).replace(b"\xa1A", b"\xc4\x00")
     with pytest.raises(MalformedMessage, match="binary"):
         codec.decode_server(body)
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def with_winner(value: object) -> Receipt:
+    side = Side(value, 2, 3)
+    conflict = Conflict("c", "r", "f", side, Side(None, 1, 2))
+    return Receipt(4, "superseded", 43, conflicts=[conflict])
+
+
+def with_loser(value: object) -> Receipt:
+    side = Side(value, 2, 3)
+    return Receipt(4, "superseded", 43, conflicts=[Conflict("c", "r", "f", Side(None, 1, 2), side)])
+
+
+def shown(value: object) -> list[ProvisionalMutation]:
+    return [ProvisionalMutation(3, 8, 1, [WireChange("c", "r", fields={"f": value})])]
+
+
+HOLDERS = {
+    "winner in pushed": lambda value: Pushed(5, 44, receipts=[with_winner(value)]),
+    "loser in pushed": lambda value: Pushed(5, 44, receipts=[with_loser(value)]),
+    "winner in page": lambda value: Page(CURSOR, more=True, receipts=[with_winner(value)]),
+    "page": lambda value: Page(CURSOR, more=True, provisional=shown(value)),
+    "poke": lambda value: Poke(1, 1, provisional=shown(value)),
+    "provisional": lambda value: Provisional(shown(value)),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_values_of_answers_nest_as_deep_as_the_limit_counted_from_the_message(holder):
+    room = limits.NESTING_MAX - 6
+    good = HOLDERS[holder](nested(room))
+    assert codec.decode_server(codec.encode(good)) == good
+    with pytest.raises(MalformedMessage, match="nested deeper"):
+        codec.decode_server(codec.encode(HOLDERS[holder](nested(room + 1))))
+
+
+@pytest.mark.parametrize("kind", ["pull", "pushed"])
+def test_a_message_may_be_as_large_as_the_bound(kind):
+    body = written(kind, Media.MSGPACK)
+    assert DECODE[kind](body, bytes_max=len(body)) == SAMPLES[kind]
+    with pytest.raises(MessageTooLarge, match=str(len(body) - 1)) as caught:
+        DECODE[kind](body, bytes_max=len(body) - 1)
+    assert caught.value.bytes_max == len(body) - 1
+
+
+def test_an_unknown_message_keeps_its_name():
+    with pytest.raises(UnknownMessage) as caught:
+        codec.decode_server(b'{"kind":"pull"}', Media.JSON)
+    assert caught.value.name == "pull"
+
+
+@pytest.mark.parametrize(
+    ("poke", "is_news"),
+    [
+        (Poke(4, 4), True),
+        (Poke(4, 5), False),
+        (Poke(4, 4, pull=True), False),
+    ],
+)
+def test_a_poke_without_rows_is_news_unless_it_asks_to_pull(poke, is_news):
+    assert poke.is_news is is_news

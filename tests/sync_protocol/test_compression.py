@@ -1,5 +1,6 @@
 """Compression: whole bodies come back, bombs and scraps do not."""
 
+import random
 import time
 import tracemalloc
 import zlib
@@ -78,9 +79,10 @@ BOMB = bytes(200_000_000)
     [
         (zstandard.ZstdCompressor().compress(BOMB), Encoding.ZSTD),
         (streamed(BOMB), Encoding.ZSTD),
+        (streamed(random.Random(7).randbytes(1_000) + BOMB), Encoding.ZSTD),
         (zlib.compress(BOMB, 9, 31), Encoding.GZIP),
     ],
-    ids=["declared", "streamed", "gzip"],
+    ids=["declared", "streamed", "noise first", "gzip"],
 )
 def test_bombs_cost_neither_memory_nor_time(bomb, encoding):
     tracemalloc.start()
@@ -100,3 +102,10 @@ def test_wide_windows_are_refused():
     frame = compressor.compress(b"x" * 1_000) + compressor.flush()
     with pytest.raises(MalformedMessage):
         decompress(frame, Encoding.ZSTD, LIMIT)
+
+
+def test_long_streams_come_back_whole_and_nothing_may_follow_them():
+    noise = random.Random(7).randbytes(5_000)
+    assert decompress(streamed(noise), Encoding.ZSTD, 5_000) == noise
+    with pytest.raises(MalformedMessage):
+        decompress(streamed(b"x") + bytes(500), Encoding.ZSTD, LIMIT)

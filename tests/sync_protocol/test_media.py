@@ -13,6 +13,7 @@ from sync_protocol.media import Encoding, Media, encoding_of, media_of
         ("application/msgpack", Media.MSGPACK),
         ("Application/JSON", Media.JSON),
         ("application/json; charset=utf-8", Media.JSON),
+        (" application/json ; charset=utf-8 ", Media.JSON),
         ('application/json;charset="UTF-8"', Media.JSON),
     ],
 )

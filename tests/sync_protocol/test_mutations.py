@@ -1,6 +1,7 @@
 """Mutations are read one by one: a bad one is named, and the ones behind it are taken."""
 
 import time
+from hashlib import blake2b
 
 import msgspec
 import pytest
@@ -142,3 +143,39 @@ def test_mutations_are_read_fast_enough():
     for each in decode_mutations(many, Media.MSGPACK):
         payload_hash(each)
     assert 5_000 / (time.perf_counter() - start) > 25_000
+
+
+def with_payload(payload):
+    change = {"collection": "c", "id": "r", "fields": {"f": payload}}
+    return raw({"counter": 9, "h": 1, "changes": [change]})
+
+
+def test_payloads_nest_as_deep_as_the_limit_counted_from_the_mutation():
+    def nested(depth):
+        value: object = 1
+        for _ in range(depth):
+            value = [value]
+        return value
+
+    room = limits.NESTING_MAX - 5
+    good, bad = decode_mutations(
+        pushed(with_payload(nested(room)), with_payload(nested(room + 1))), Media.MSGPACK
+    )
+    assert isinstance(good, WireMutation)
+    assert isinstance(bad, Malformed)
+
+
+def test_what_cannot_be_read_at_all_is_hashed_as_it_came():
+    broken = bytes(with_payload("text")).replace(b"text", b"t\xff\xff\xfe")
+    one, two = decode_mutations(pushed(msgspec.Raw(broken), raw(mutation(3))), Media.MSGPACK)
+    assert isinstance(one, Malformed)
+    assert one.content == broken
+    assert payload_hash(one) == blake2b(broken, digest_size=8).digest()
+    assert two == mutation(3)
+
+
+def test_a_malformed_mutation_is_hashed_by_its_content():
+    (bad,) = decode_mutations(pushed(raw({"counter": 2, "a": 1})), Media.MSGPACK)
+    assert isinstance(bad, Malformed)
+    content = msgspec.msgpack.encode({"a": 1, "counter": 2})
+    assert (bad.content, payload_hash(bad)) == (content, blake2b(content, digest_size=8).digest())

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.ids import INTEGER_MAX
+from sync_protocol import limits
 from sync_protocol.errors import MalformedMessage
 from sync_protocol.rows import check_value, decode_row, encode_row
 from tests.sync_protocol.samples import ALIVE, CANONICAL_ROW, FIELDS, ROW
@@ -131,3 +132,13 @@ def test_both_directions_are_fast_enough_for_a_bootstrap():
     for _ in range(20_000):
         encode_row(*decode_row(CANONICAL_ROW))
     assert 20_000 / (time.perf_counter() - start) > 50_000
+
+
+@pytest.mark.parametrize("around", [0, 3])
+def test_values_nest_as_deep_as_the_limit_less_what_surrounds_them(around):
+    value: object = 1
+    for _ in range(limits.NESTING_MAX - around):
+        value = [value]
+    check_value(value, depth=around) if around else check_value(value)
+    with pytest.raises(MalformedMessage, match="nested deeper"):
+        check_value([value], depth=around) if around else check_value([value])

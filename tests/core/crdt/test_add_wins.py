@@ -4,7 +4,8 @@ import pytest
 
 from core.crdt.add_wins import AddWins
 from core.crdt.field import Write
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
+from core.ids import PRIMARY
 
 TAGS = AddWins(str)
 
@@ -85,3 +86,38 @@ def test_bad_payloads(payload, code):
     with pytest.raises(FieldError) as raised:
         TAGS.parse(payload)
     assert raised.value.code == code
+
+
+def test_the_primary_removes_what_there_is_without_naming_dots():
+    before = [["wet", 2, 3, 0], ["wet", 3, 1, 1], ["dry", 2, 4, 0]]
+    blind = TAGS.parse({"remove": {"wet": []}})
+    assert TAGS.admit(before, blind, Write(1, PRIMARY, 1)) == [["wet", 2, 0, 3]]
+    assert TAGS.admit(before, blind, Write(1, 5, 1)) is None
+    named = TAGS.parse({"remove": {"wet": [[2, 1]]}})
+    assert TAGS.admit(before, named, Write(1, PRIMARY, 1)) == [["wet", 2, 0, 1]]
+
+
+def test_bad_declarations():
+    with pytest.raises(DeclarationError):
+        AddWins(str, entries_max=0)
+    with pytest.raises(DeclarationError):
+        AddWins(int)  # pyright: ignore[reportArgumentType]
+
+
+def test_other_elements_dots_are_not_ones_own():
+    state = [["dry", 2, 1, 0], ["wet", 2, 3, 0], ["wet", 3, 4, 4]]
+    assert TAGS.dots(state, "wet") == [[2, 3]]
+    assert TAGS.dots(None, "wet") == []
+
+
+def test_a_set_that_was_never_written_takes_what_comes():
+    payload = TAGS.parse({"add": ["wet"], "remove": {"dry": [[2, 1]]}})
+    assert TAGS.admit(None, payload, Write(1, 3, 4)) == [["wet", 3, 4, 0]]
+
+
+def test_as_many_elements_are_removed_at_once_as_the_set_holds():
+    small = AddWins(str, entries_max=2)
+    assert small.parse({"remove": {"a": [], "b": []}})
+    with pytest.raises(FieldError) as raised:
+        small.parse({"remove": {"a": [], "b": [], "c": []}})
+    assert raised.value.code == "too-many"

@@ -4,7 +4,7 @@ import pytest
 
 from core.crdt.append_only import AppendOnly
 from core.crdt.field import Write
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
 
 LOG = AppendOnly(str)
 
@@ -46,3 +46,38 @@ def test_a_full_log_refuses():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         LOG.parse(payload)
+
+
+def test_a_log_has_room_for_something():
+    assert AppendOnly(str, entries_max=1).admit(None, {"append": ["a"]}, Write(5, 2, 1))
+    with pytest.raises(DeclarationError):
+        AppendOnly(str, entries_max=0)
+
+
+def test_entries_of_two_devices_are_two_even_when_all_else_is_equal():
+    assert LOG.merge([[5, 2, 1, 0, "a"]], [[5, 3, 1, 0, "b"]]) == [
+        [5, 2, 1, 0, "a"],
+        [5, 3, 1, 0, "b"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ([4, 9, 9, 9, "a"], [5, 2, 1, 0, "b"]),
+        ([5, 2, 9, 9, "a"], [5, 3, 1, 0, "b"]),
+        ([5, 2, 1, 9, "a"], [5, 2, 2, 0, "b"]),
+        ([5, 2, 1, 0, "b"], [5, 2, 1, 1, "a"]),
+    ],
+)
+def test_entries_stand_by_time_device_counter_and_place(first, second):
+    assert LOG.merge([second], [first]) == LOG.merge([first], [second]) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"), [({}, "wrong-keys"), ({"add": []}, "unknown-key"), ([], "wrong-type")]
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        LOG.parse(payload)
+    assert raised.value.code == code

@@ -45,3 +45,35 @@ def test_the_declared_limit_counts():
         BlobReference(bytes_max=2**31)
     with pytest.raises(FieldError, match="wrong-keys"):
         BlobReference().parse({"sha256": HASH})
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"sha256": "0f"}, "bad-hash"),
+        ({"type": "png"}, "bad-media-type"),
+        ({"size": -1}, "out-of-range"),
+        ({"type": 3}, "bad-media-type"),
+    ],
+)
+def test_what_is_wrong_is_told(change, code):
+    with pytest.raises(FieldError) as raised:
+        BlobReference().parse({**PHOTO, **change})
+    assert raised.value.code == code
+
+
+def test_every_key_is_there_and_no_other():
+    with pytest.raises(FieldError) as raised:
+        BlobReference().parse({"sha256": HASH, "size": 3})
+    assert raised.value.code == "wrong-keys"
+    with pytest.raises(FieldError) as raised:
+        BlobReference().parse({"sha256": HASH, "size": 3, "name": "a.png"})
+    assert raised.value.code == "unknown-key"
+
+
+def test_a_blob_may_be_empty_and_a_limit_one_byte():
+    assert BlobReference(bytes_max=1).parse({**PHOTO, "size": 1})
+    assert BlobReference(bytes_max=2**30).parse({**PHOTO, "size": 0})
+    for bytes_max in (0, -1, 2**30 + 1):
+        with pytest.raises(DeclarationError):
+            BlobReference(bytes_max=bytes_max)

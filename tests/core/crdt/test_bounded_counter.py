@@ -3,9 +3,10 @@
 import pytest
 
 from core import clock
-from core.crdt.bounded_counter import QUANTITY_MAX, BoundedCounter
+from core.crdt.bounded_counter import LEASE_MS_MAX, QUANTITY_MAX, BoundedCounter
 from core.crdt.field import Write
 from core.errors import DeclarationError, FieldError, Refusal
+from core.ids import PRIMARY
 
 STOCK = BoundedCounter(lease_ms=1_000)
 NOW = clock.EPOCH_UNIX_MS + 10_000
@@ -101,3 +102,58 @@ def test_bad_payloads(payload):
 def test_bad_declarations(lease_ms):
     with pytest.raises(DeclarationError):
         BoundedCounter(lease_ms=lease_ms)
+
+
+def test_stock_may_fill_its_53_bits():
+    assert STOCK.admit([[2, 2**53 - 2, 0, 0, 0]], {"add": 1}, AT) == [[2, 1, 0, 0, 0]]
+    with pytest.raises(Refusal) as raised:
+        STOCK.admit([[2, 2**53 - 1, 0, 0, 0]], {"add": 1}, AT)
+    assert raised.value.code == "out-of-range"
+
+
+def test_the_primary_alone_takes_leases_back():
+    ended = [[2, 0, 5, 1, NOW]]
+    payload = STOCK.parse({"reclaim": 1})
+    assert STOCK.admit(ended, payload, Write(AT.h, PRIMARY, 9)) == [[2, 0, -4, 0, 0]]
+    with pytest.raises(Refusal) as raised:
+        STOCK.admit(ended, payload, AT)
+    assert raised.value.code == "forbidden"
+
+
+def test_the_last_piece_can_be_leased():
+    assert STOCK.admit([[3, 1, 0, 0, 0]], {"lease": 9}, AT) == [[2, 0, 1, 0, NOW + 1_000]]
+
+
+def test_a_device_with_more_rights_than_it_uses_takes_nothing_from_the_pool():
+    leased = [[2, 0, 5, 0, NOW], [3, 5, 0, 0, 0]]
+    assert STOCK.admit(leased, {"use": 1}, AT) == [[2, 0, 0, 1, 0]]
+
+
+def test_stock_that_was_never_added_is_none():
+    assert STOCK.value(None) == STOCK.pool(None) == STOCK.rights(None, 2) == 0
+    assert STOCK.reclaim(None, NOW) is None
+
+
+def test_the_earliest_lease_ends_too():
+    assert STOCK.reclaim([[2, 0, 5, 0, 1]], NOW) == [[2, 0, -5, 0, 0]]
+
+
+def test_rules_see_what_the_stock_changes_by():
+    assert [STOCK.proposed(payload) for payload in ({"add": 3}, {"use": 3}, {"lease": 3})] == [
+        3,
+        -3,
+        0,
+    ]
+
+
+def test_a_lease_lasts_a_millisecond_to_a_year():
+    for lease_ms in (1, LEASE_MS_MAX):
+        assert BoundedCounter(lease_ms=lease_ms).describe() == {"lease_ms": lease_ms}
+    with pytest.raises(DeclarationError):
+        BoundedCounter(lease_ms=LEASE_MS_MAX + 1)
+
+
+def test_one_operation_at_a_time():
+    with pytest.raises(FieldError) as raised:
+        STOCK.parse({"add": 1, "use": 1})
+    assert raised.value.code == "wrong-keys"

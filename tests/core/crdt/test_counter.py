@@ -64,3 +64,46 @@ def test_sums_stay_within_53_bits():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         VISITS.parse(payload)
+
+
+def test_sums_may_fill_their_53_bits_and_closed_epochs_are_not_counted():
+    largest = 2**53 - 1
+    assert VISITS.admit([0, largest - 1], [0, 1], AT) == [0, 1]
+    assert VISITS.admit([0, -largest + 1], [0, -1], AT) == [0, -1]
+    assert VISITS.admit([1, largest], [0, 1], AT) == [0, 1]
+    assert VISITS.admit([0, largest], [1, 0], AT) == [1, 0]
+    assert VISITS.admit(None, [1, 0], AT) == [1, 0]
+    with pytest.raises(Refusal):
+        VISITS.admit(None, [1, 1], AT)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"epoch": 1}, "wrong-keys"),
+        ({"add": 1, "more": 1}, "unknown-key"),
+        ([1], "wrong-type"),
+        ([1, 2, 3], "too-many"),
+    ],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        VISITS.parse(payload)
+    assert raised.value.code == code
+
+
+def test_a_parsed_payload_parses_to_itself():
+    assert VISITS.parse([2, -4]) == [2, -4]
+    assert VISITS.proposed([2, -4]) == -4
+
+
+def test_deltas_are_bounded_on_both_sides():
+    for delta in (DELTA_MAX, -DELTA_MAX):
+        assert VISITS.parse({"add": delta}) == [0, delta]
+        with pytest.raises(FieldError):
+            VISITS.parse({"add": delta + (1 if delta > 0 else -1)})
+
+
+def test_before_any_write_the_sum_is_zero():
+    for total in (2**53 - 1, -(2**53) + 1):
+        assert VISITS.admit(None, [0, total], AT) == [0, total]

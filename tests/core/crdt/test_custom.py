@@ -6,6 +6,7 @@ import pytest
 
 from core.crdt.custom import Custom
 from core.crdt.field import Write
+from core.crdt.registry import SAMPLES
 from core.errors import FieldError, Refusal
 
 
@@ -51,3 +52,33 @@ def test_any_json_is_canonical():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         Custom(int, added_up).parse(payload)
+
+
+def test_a_refusal_says_whether_the_function_or_its_result_failed():
+    with pytest.raises(Refusal, match="raised KeyError"):
+        Custom(int, fails).resolve(1, 2, 3)
+    with pytest.raises(Refusal, match=r"result: .*wrong-type"):
+        Custom(int, lambda *_: "3").resolve(1, 2, 3)  # pyright: ignore[reportArgumentType]
+
+
+def test_the_sample_keeps_the_longer_text():
+    sample = SAMPLES["custom"]()
+    assert isinstance(sample, Custom)
+    assert sample.resolve(None, "b", "aa") == sample.resolve(None, "aa", "b") == "aa"
+    assert sample.resolve(None, "a", "b") == sample.resolve(None, "b", "a") == "b"
+
+
+def test_it_is_a_register_of_its_scalar():
+    assert Custom(int, added_up).scalar_name == "integer"
+    with pytest.raises(FieldError, match="too-long"):
+        Custom(str, lambda *versions: versions[1], bytes_max=1).parse({"value": "ab"})
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [({"base": 1}, "wrong-keys"), ({"value": 1, "seen": 1}, "unknown-key"), (3, "wrong-type")],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        Custom(int, added_up).parse(payload)
+    assert raised.value.code == code

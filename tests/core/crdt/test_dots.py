@@ -45,3 +45,25 @@ def test_only_growth_is_refused():
 def test_bad_dots(payload):
     with pytest.raises(FieldError):
         dots.parse_dots(payload, items_max=8)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [([[1]], "wrong-type"), ([[1, 2, 3]], "too-many"), ([[1, 2**53]], "out-of-range")],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        dots.parse_dots(payload, items_max=8)
+    assert raised.value.code == code
+
+
+def test_what_was_seen_is_told_in_the_order_of_devices():
+    cut = dots.seen_at_most([[0, 5], [2, 1]], author=7, counter=9, known={2: 4})
+    assert cut == [[2, 1], [7, 5]]
+
+
+def test_a_field_that_was_never_written_has_its_size_as_room():
+    dots.require_room(before=None, after=[1, 2], entries_max=2)
+    dots.require_room(before=None, after=None, entries_max=1)
+    with pytest.raises(Refusal):
+        dots.require_room(before=None, after=[1, 2, 3], entries_max=2)

@@ -44,3 +44,9 @@ def test_bounds_are_checked():
     ):
         with pytest.raises(DeclarationError):
             declare()
+
+
+def test_extremes_are_numbers():
+    untyped: Any = Max
+    with pytest.raises(DeclarationError, match="int or float"):
+        untyped(str, low=None, high=None)

@@ -4,7 +4,8 @@ import pytest
 
 from core.crdt.field import Write
 from core.crdt.flag import Flag
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
+from core.ids import PRIMARY
 
 FLAG = Flag()
 
@@ -55,3 +56,31 @@ def test_too_many_devices_are_refused():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         FLAG.parse(payload)
+
+
+def test_the_primary_turns_off_what_there_is_without_naming_dots():
+    before = [[2, 3, 0], [3, 1, 1]]
+    assert FLAG.admit(before, {"off": []}, Write(1, PRIMARY, 1)) == [[2, 0, 3]]
+    assert FLAG.admit(before, {"off": []}, Write(1, 4, 1)) is None
+    assert FLAG.admit(before, {"off": [[2, 1]]}, Write(1, PRIMARY, 1)) == [[2, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [({}, "wrong-keys"), ({"on": False}, "wrong-type"), ({"to": 1}, "unknown-key")],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        FLAG.parse(payload)
+    assert raised.value.code == code
+
+
+def test_a_flag_has_room_for_a_device():
+    assert Flag(entries_max=1).admit(None, {"on": True}, Write(1, 3, 1))
+    with pytest.raises(DeclarationError):
+        Flag(entries_max=0)
+
+
+def test_dots_are_written_in_the_order_of_devices():
+    assert FLAG.delta({"off": [[0, 5], [2, 1]]}, Write(1, 7, 6)) == [[2, 0, 1], [7, 0, 5]]
+    assert FLAG.dots(None) == []

@@ -76,3 +76,42 @@ def test_bad_payloads(payload, code):
 def test_bad_declarations(declare):
     with pytest.raises(DeclarationError):
         declare()
+
+
+@pytest.mark.parametrize("members", [{"class": str}, {"lat": float, "not a name": int}])
+def test_what_cannot_be_a_member_is_a_wrong_declaration(members):
+    with pytest.raises(DeclarationError, match="members of a group"):
+        UNTYPED(**members)
+
+
+def test_a_record_has_members():
+    with pytest.raises(DeclarationError, match="without members"):
+        UNTYPED(dataclass(frozen=True)(type("Nothing", (), {})))
+
+
+def test_a_record_is_a_class_and_not_an_instance():
+    with pytest.raises(DeclarationError, match="frozen dataclass"):
+        UNTYPED(Point(lon=1.0, lat=2.0))
+
+
+def test_a_group_has_up_to_twenty_members():
+    assert len(UNTYPED(**{f"m{i}": int for i in range(20)}).describe()["members"]) == 20
+
+
+@pytest.mark.parametrize("names", [["Lat"], ["lat", "Lon"], ["lat", "lo__n"]])
+def test_members_have_names_that_fit_into_sql(names):
+    with pytest.raises(DeclarationError, match="lower-case member names"):
+        UNTYPED(**dict.fromkeys(names, float))
+
+
+def test_members_of_a_record_have_names_too():
+    record = type("Record", (), {"__annotations__": {"lat": float, "Lon": float}})
+    with pytest.raises(DeclarationError, match="lower-case member names"):
+        UNTYPED(dataclass(frozen=True)(record))
+
+
+def test_nobody_changes_a_record():
+    price = Group(amount=int).proposed({"amount": 3})
+    with pytest.raises(AttributeError):
+        price.amount = 4
+    assert not hasattr(price, "__dict__")

@@ -118,3 +118,63 @@ def test_the_latest_move_wins_whole():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         ListOrder().parse(payload)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ({"parent": None}, "wrong-keys"),
+        ({"parent": "a b", "index": "V"}, "bad-id"),
+        ({"parent": None, "index": "a0"}, "bad-index"),
+        ({"parent": None, "index": "V-"}, "bad-index"),
+        ({"parent": None, "place": "V"}, "unknown-key"),
+    ],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        ListOrder().parse(payload)
+    assert raised.value.code == code
+
+
+def test_indexes_the_wrong_way_round_are_told():
+    for left, right in (("b", "a"), ("a", "a")):
+        with pytest.raises(FieldError) as raised:
+            between(left, right, 0)
+        assert raised.value.code == "bad-order"
+
+
+def test_a_gap_that_is_used_up_is_told():
+    with pytest.raises(FieldError) as raised:
+        between("1" * INDEX_LENGTH_MAX, "1" * (INDEX_LENGTH_MAX - 1) + "2", 0)
+    assert raised.value.code == "too-long"
+
+
+def test_one_item_alone_stands_in_the_middle():
+    assert rebalanced(1) == ["V"]
+    with pytest.raises(DeclarationError):
+        rebalanced(-1)
+
+
+@pytest.mark.parametrize("left", [None, "1", "y", "zzzzzzzz", "zzzzzzzzz"])
+def test_the_greatest_jitter_stays_within_an_open_gap(left):
+    greatest = 2**JITTER_BITS - 1
+    index = between(left, None, greatest)
+    assert (left or "") < between(left, None, 0) < index
+    assert between(None, index, greatest) < between(None, index, 0) < index
+
+
+def test_indexes_at_the_ends_have_eight_characters():
+    assert {len(between(left, right, 5)) for left, right in ((None, None), ("a", None))} == {8}
+    assert len(between(None, "a", 5)) == 8
+
+
+def test_an_item_between_two_others_stands_around_the_middle():
+    assert between("a", "c", 2 ** (JITTER_BITS - 1)) == "b"
+    assert "ax" < between("a", "c", 0) < "b" < between("a", "c", 2**JITTER_BITS - 1) < "b3"
+
+
+def test_the_longest_index_has_as_many_characters_as_may_be():
+    prefix = "1" * (INDEX_LENGTH_MAX - 8)
+    assert len(between(prefix + "1", prefix + "2", 1)) == INDEX_LENGTH_MAX
+    with pytest.raises(FieldError):
+        between(prefix + "11", prefix + "12", 1)

@@ -82,3 +82,51 @@ def test_bad_payloads(field, payload, code):
 def test_bad_declarations(declare):
     with pytest.raises(DeclarationError):
         declare()
+
+
+@pytest.mark.parametrize(
+    ("declare", "reason"),
+    [
+        (lambda: Lww(int, low=5, high=4, default=5), "low is above high"),
+        (lambda: Lww(str, low=1), "limits of numbers"),
+        (lambda: Lww(int, low=0.5), "limit: "),
+        (lambda: Lww(str, bytes_max=0), "positive limit"),
+        (lambda: Lww(str, default=3), "default: "),
+    ],
+)
+def test_the_first_thing_that_is_wrong_is_told(declare, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        declare()
+
+
+def test_limits_may_meet_and_text_may_have_one_byte():
+    assert Lww(int, low=4, high=4, default=4).parse(4) == 4
+    assert Lww(str, bytes_max=1).parse("a") == "a"
+
+
+def test_a_json_value_is_not_null():
+    with pytest.raises(FieldError) as raised:
+        Lww(object).parse(None)
+    assert raised.value.code == "wrong-type"
+
+
+def test_one_limit_may_stand_alone():
+    assert Lww(int, high=5).parse(-9) == -9
+    assert Lww(int, low=-5).parse(9) == 9
+    with pytest.raises(FieldError):
+        Lww(int, high=5).parse(6)
+
+
+def test_a_json_value_may_have_a_default():
+    assert Lww(object, default={"a": 1}).value(None) == {"a": 1}
+    assert Lww(object).value(None) is None
+
+
+def test_an_optional_field_keeps_what_is_declared():
+    number = Lww.optional(int, low=1, high=9, write=["lead"])
+    assert number.write == {"lead"}
+    assert number.describe() == {"scalar": "integer", "nullable": True, "low": 1, "high": 9}
+    assert Lww.optional(str, bytes_max=2).describe()["bytes_max"] == 2
+    for bad in (0, 10):
+        with pytest.raises(FieldError):
+            number.parse(bad)

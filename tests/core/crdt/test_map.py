@@ -4,7 +4,7 @@ import pytest
 
 from core.crdt.field import Write
 from core.crdt.map import Map
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
 
 PRICES = Map(int)
 
@@ -40,6 +40,7 @@ def test_a_full_map_refuses_new_keys_only():
         ({"set": {1: 1}}, "unknown-key"),
         ({"set": {"x" * 257: 1}}, "too-long"),
         ({"remove": [["a"]]}, "wrong-type"),
+        ({"remove": ["x" * 257]}, "too-long"),
         ({"get": []}, "unknown-key"),
         ({"set": {str(i): 1 for i in range(1_001)}}, "too-many"),
     ],
@@ -48,3 +49,17 @@ def test_bad_payloads(payload, code):
     with pytest.raises(FieldError) as raised:
         PRICES.parse(payload)
     assert raised.value.code == code
+
+
+def test_a_map_has_room_for_a_key():
+    assert Map(int, entries_max=1).admit(None, {"set": {"a": 1}, "remove": []}, Write(1, 2, 1))
+    with pytest.raises(DeclarationError):
+        Map(int, entries_max=0)
+
+
+def test_nothing_asked_is_nothing_written():
+    assert PRICES.delta(PRICES.parse({}), Write(1, 2, 1)) is None
+    assert PRICES.delta(PRICES.parse({"set": {"b": 1}, "remove": ["a"]}), Write(1, 2, 1)) == [
+        ["a", 1, 2, 1, None],
+        ["b", 1, 2, 0, 1],
+    ]

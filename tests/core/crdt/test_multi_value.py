@@ -4,7 +4,7 @@ import pytest
 
 from core.crdt.field import Write
 from core.crdt.multi_value import MultiValue
-from core.errors import FieldError, Refusal
+from core.errors import DeclarationError, FieldError, Refusal
 
 REMARKS = MultiValue(str)
 
@@ -73,3 +73,26 @@ def test_unordered_values_never_break_the_order():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         REMARKS.parse(payload)
+
+
+def test_a_register_has_room_for_a_device():
+    first = Write(1, 2, 1)
+    assert MultiValue(str, entries_max=1).admit(None, {"value": "a", "seen": []}, first)
+    with pytest.raises(DeclarationError):
+        MultiValue(str, entries_max=0)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"), [({"seen": []}, "wrong-keys"), ({"value": 3}, "wrong-type")]
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        REMARKS.parse(payload)
+    assert raised.value.code == code
+
+
+def test_a_resolver_carries_devices_and_counters():
+    state = REMARKS.merge(written("a", at=Write(5, 2, 9)), written("b", at=Write(5, 3, 1)))
+    assert REMARKS.dots(state) == [[2, 9], [3, 1]]
+    assert REMARKS.value(state) == ("a", "b"), "ties go by device, not by counter"
+    assert REMARKS.dots(None) == []

@@ -67,3 +67,57 @@ def test_bad_payloads(payload):
 def test_bad_declarations(labels):
     with pytest.raises(DeclarationError):
         Ranked(*labels)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        ("lost", "unknown-label"),
+        ([0, True], "unknown-label"),
+        ([0], "wrong-type"),
+        ([0, "draft", 1], "too-many"),
+        ([0, 2], "out-of-range"),
+        ([0, -1], "out-of-range"),
+    ],
+)
+def test_what_is_wrong_is_told(payload, code):
+    with pytest.raises(FieldError) as raised:
+        Ranked("draft", "sent").parse(payload)
+    assert raised.value.code == code
+
+
+def test_labels_and_default_are_bounded():
+    assert len(Ranked(*map(str, range(100))).labels) == 100
+    assert Ranked("x" * 256).value(None) == "x" * 256
+    for labels, default in ((map(str, range(101)), None), (["draft"], "sent")):
+        with pytest.raises(DeclarationError):
+            Ranked(*labels, default=default)
+
+
+def test_before_any_write_the_epoch_is_zero():
+    assert Ranked("draft", "sent").epoch_of(None) == 0
+
+
+def test_a_parsed_payload_parses_to_itself():
+    status = Ranked("draft", "sent", "paid")
+    for rank in range(3):
+        assert status.parse([4, rank]) == [4, rank]
+
+
+@pytest.mark.parametrize(
+    ("before", "payload", "is_admitted"),
+    [
+        (None, [1, 0], True),
+        (None, [2, 0], False),
+        ([3, 0], [4, 0], True),
+        ([3, 0], [5, 0], False),
+        ([0, 1], [2, 0], False),
+    ],
+)
+def test_the_next_epoch_may_be_opened(before, payload, is_admitted):
+    status = Ranked("draft", "sent")
+    if is_admitted:
+        assert status.admit(before, payload, AT) == payload
+    else:
+        with pytest.raises(Refusal):
+            status.admit(before, payload, AT)

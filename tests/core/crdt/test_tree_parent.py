@@ -56,3 +56,9 @@ def test_it_is_a_nullable_text_register():
 def test_bad_payloads(payload):
     with pytest.raises(FieldError):
         TreeParent().parse(payload)
+
+
+def test_what_is_wrong_is_told():
+    with pytest.raises(FieldError) as raised:
+        TreeParent().parse("a b")
+    assert raised.value.code == "bad-id"

@@ -143,3 +143,11 @@ def test_what_is_no_rate_is_refused(text):
 def test_a_cost_that_never_comes_in_is_our_mistake():
     with pytest.raises(AssertionError):
         admit(Rate(3, 1), arrival_us=0, now_us=NOW_US, cost=4)
+
+
+@pytest.mark.parametrize(
+    ("rate", "interval_us"),
+    [(Rate(10, 300), 30_000_000), (Rate(3, 1), 333_334), (Rate(1, 2), 2_000_000)],
+)
+def test_a_request_takes_its_share_of_the_period_rounded_up(rate, interval_us):
+    assert rate.interval_us == interval_us

@@ -102,3 +102,44 @@ def test_a_token_survives_its_text(secret, generation):
 def test_any_text_is_a_token_or_none(text):
     assert RefreshToken.parse(text) is None
     RefreshToken.parse("skr_" + text)  # never raises
+
+
+def test_secrets_follow_one_another_as_clients_of_old_versions_compute_them():
+    """The text and the derivation are kept by phones: neither may ever change."""
+    assert next_secret(FIRST, b"salt").hex() == (
+        "3a1cb9ce95b4af96ed58b29e979764c23c598c9eb7306131732307a5eea90350"
+    )
+    written = RefreshToken(TenantId("main"), "s1", 7, FIRST).text()
+    assert written == "skr_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8.7.s1.main"
+
+
+@pytest.mark.parametrize(
+    ("change", "is_token"),
+    [
+        (("", ""), True),
+        (("skr_", "skx_"), False),
+        (("skr_", ""), False),
+        (("AAEC", "AA!C"), False),
+        (("AAEC", "AAECA"), False),
+        ((".7.", ".2147483647."), True),
+        ((".7.", ".12345678901."), False),
+        ((".7.", ".x."), False),
+        ((".7.", ".\u0663."), False),
+        ((".s1.", ".-s."), False),
+        ((".main", ".-main"), False),
+        ((".main", ""), False),
+        ((".s1.main", f".{'s' * 64}.{'t' * 64}"), True),
+        ((".s1.main", f".{'s' * 65}.main"), False),
+    ],
+)
+def test_every_part_of_a_token_is_read(change, is_token):
+    old, new = change
+    written = RefreshToken(TenantId("main"), "s1", 7, FIRST).text().replace(old, new, 1)
+    assert (RefreshToken.parse(written) is not None) is is_token
+
+
+def test_a_session_is_over_at_its_last_moment():
+    session = new_session()
+    assert session.is_active(now_ms=session.expires_ms - 1)
+    assert not session.is_active(now_ms=session.expires_ms)
+    assert not replace(session, state=SessionState.ENDED).is_active(now_ms=NOW_MS)

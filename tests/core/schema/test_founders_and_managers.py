@@ -69,3 +69,22 @@ def test_a_policy_of_unknown_roles_does_not_start(operation):
 def test_a_collection_without_a_policy_does_not_start():
     with pytest.raises(DeclarationError, match="access"):
         type("Open", (Collection,), {"title": Lww(str)}, space="team")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"founders": {"club": "owner"}}, "founders names the undeclared"),
+        ({"managers": {"club": ["owner"]}}, "managers names the undeclared"),
+        ({"managers": {"team": "owner"}}, "not one text"),
+        ({"managers": {"team": ["zoe", "eve"]}}, r"unknown roles: \['eve', 'zoe'\]"),
+    ],
+)
+def test_what_is_wrong_is_told(wrong, reason):
+    with pytest.raises(DeclarationError, match=reason):
+        declare(**wrong)
+
+
+def test_unknown_roles_of_a_policy_are_told_in_order():
+    with pytest.raises(DeclarationError, match=r"unknown roles: \['eve', 'zoe'\]"):
+        declare().add(collection(Access(read=["owner"], edit=["zoe", "eve"])))

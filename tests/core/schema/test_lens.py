@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core import App, Lens
-from core.errors import DeclarationError
+from core.errors import DeclarationError, FieldError
 
 RENAMED = Lens("note", below=1, renamed={"name": "title"})
 CENTS = Lens(
@@ -50,3 +50,31 @@ def test_an_app_finds_the_lenses_above_a_version():
     for lens in (CENTS, Lens("note", below=3), Lens("note", below=0)):
         with pytest.raises(DeclarationError):
             app.lens(lens)
+
+
+def test_a_custom_fields_base_is_converted_with_its_value():
+    assert CENTS.raise_payloads({"price": {"base": 2, "value": 3}}) == {
+        "cents": {"base": 200, "value": 300}
+    }
+    assert CENTS.raise_payloads({"price": {"base": None, "value": 3}}) == {
+        "cents": {"base": None, "value": 300}
+    }
+
+
+@pytest.mark.parametrize("payload", [{"value": 3}, {"base": 2, "value": 3, "more": 4}, [1]])
+def test_other_payloads_are_converted_whole(payload):
+    lens = Lens("note", below=1, up={"shape": lambda value: ["converted", value]})
+    assert lens.raise_payloads({"shape": payload}) == {"shape": ["converted", payload]}
+
+
+def test_a_field_under_both_of_its_names_is_refused():
+    with pytest.raises(FieldError) as raised:
+        RENAMED.raise_payloads({"name": "a", "title": "b"})
+    assert raised.value.code == "field-repeated"
+
+
+def test_an_app_has_one_lens_between_two_versions():
+    app = App("app", version=3, spaces={})
+    app.lens(RENAMED)
+    with pytest.raises(DeclarationError):
+        app.lens(Lens("note", below=1))

@@ -138,3 +138,97 @@ def test_what_is_added_is_checked_against_the_app():
         App("app", version=1, spaces={"house": ["owner"]}).add(Note)
     with pytest.raises(DeclarationError):
         app.add(declare("other", references=(Reference("title", "nowhere"),)))
+
+
+def test_an_app_describes_what_both_sides_must_agree_on():
+    app = App("field_survey", version=3, spaces={"team": ["owner"]})
+    app.add(declare("other"), Note)
+    assert app.describe() == {
+        "app": "field_survey",
+        "version": 3,
+        "collections": {
+            "note": {
+                "space": "team",
+                "edit_wins": True,
+                "fields": {
+                    "parent": {"kind": "tree_parent", **Note.parent.describe()},
+                    "title": {"kind": "lww", **Note.title.describe()},
+                    "visits": {"kind": "counter"},
+                },
+            },
+            "other": {
+                "space": "team",
+                "edit_wins": False,
+                "fields": {"title": {"kind": "lww", **Note.title.describe()}},
+            },
+        },
+    }
+    collections = app.describe()["collections"]
+    assert list(collections) == ["note", "other"], "names are sorted"
+    assert list(collections["note"]["fields"]) == ["parent", "title", "visits"]
+
+
+def test_versions_that_are_understood_end_at_the_present_one():
+    assert App("app", version=2, spaces={}).oldest_version == 1
+    assert App("app", version=2, oldest_version=2, spaces={}).oldest_version == 2
+    for oldest_version in (0, 3):
+        with pytest.raises(DeclarationError):
+            App("app", version=2, oldest_version=oldest_version, spaces={})
+
+
+def test_kinds_of_spaces_are_names():
+    assert App("app", version=1, spaces={"team": ["owner", "guest"]}).spaces == {
+        "team": ("owner", "guest")
+    }
+    with pytest.raises(DeclarationError):
+        App("app", version=1, spaces={"Not a kind": ["owner"]})
+
+
+def test_references_stay_within_a_kind_of_space_and_may_point_at_what_is_added_with_them():
+    app = App("app", version=1, spaces={"team": ["owner"], "desk": ["owner"]})
+    elsewhere = type("Desk", (Collection,), {"access": ACCESS, "a": Lww(str)}, space="desk")
+    app.add(elsewhere)
+    with pytest.raises(DeclarationError):
+        app.add(declare("other", references=(Reference("title", "desk"),)))
+    app.add(declare("first", references=(Reference("title", "second"),)), declare("second"))
+
+
+def test_a_collection_is_named_after_its_class_and_declares_up_to_a_hundred_fields():
+    body = {"access": ACCESS, **{f"f{i}": Counter() for i in range(100)}}
+    declared: Any = type("FieldTripNote", (Collection,), body, space="team")
+    assert declared.collection_name == "field_trip_note"
+    assert not declared.edit_wins
+    assert len(declared.fields) == 100
+    app = make_app()
+    app.add(declared)
+    assert app.rules == {"field_trip_note": []}
+    assert declared.fields["f7"].name == "f7"
+
+
+def test_a_collection_takes_its_name_from_the_keyword():
+    assert declare("other").collection_name == "other"
+    named: Any = type(
+        "Airfield", (Collection,), {"access": ACCESS, "a": Lww(str)}, space="team", name="place"
+    )
+    assert named.collection_name == "place"
+
+
+def test_unknown_class_keywords_are_refused():
+    with pytest.raises(TypeError):
+        type("Note", (Collection,), {"access": ACCESS, "a": Lww(str)}, space="team", colour="red")
+
+
+def test_a_reject_code_is_kebab_case():
+    assert Reject("not-visited", "Visit it first.").code == "not-visited"
+    for code in ("Not visited", "not_-visited", "", "9lives"):
+        with pytest.raises(DeclarationError):
+            Reject(code, "No.")
+
+
+def test_a_bad_collection_is_named():
+    with pytest.raises(DeclarationError, match="'thing': declare"):
+        declare(fields={f"f{i}": Counter() for i in range(101)})
+
+
+def test_a_constraint_is_named_after_its_fields():
+    assert Unique(("folder", "title")).name == "folder_title"

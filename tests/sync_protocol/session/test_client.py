@@ -472,3 +472,354 @@ def test_reconnects_back_off_until_something_succeeds():
     session.handle(on.PushReady(None))
     receive(session, LAST)
     assert session.handle(on.Disconnected())[0] == do.Reconnect(None, 0)
+
+
+def test_a_new_session_knows_nothing():
+    session = ClientSession()
+    assert (session.state, session.lane.state) == (ClientState.OFFLINE, LaneState.IDLE)
+    assert (session.hello, session.device, session.cursor, session.reading) == (None, 0, None, None)
+    assert (session.sequence, session.latest, session.attempt) == (0, 0, 0)
+    assert (session.is_stale, session.is_behind) == (False, False)
+
+
+def test_a_pull_tells_who_asks_from_where_and_what_it_waits_for():
+    session = ClientSession(rows_max=9)
+    session.handle(on.Connected(msgspec.structs.replace(HELLO, schema_version=3)))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 11))
+    pull = sent(session.handle(on.PushReady(None, unconfirmed=4)), Pull)
+    assert pull == Pull(7, 3, CURSOR, 9, 4, 11)
+
+
+@pytest.mark.parametrize(("sequence", "wait_for"), [(9, 0), (10, 0), (11, 11)])
+def test_nothing_is_waited_for_that_has_been_read(sequence, wait_for):
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, sequence))
+    assert sent(session.handle(on.PushReady(None)), Pull).wait_for == wait_for
+
+
+def test_over_a_stream_our_own_pushes_are_told_by_pokes():
+    session = live()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 13))
+    assert session.handle(on.PushReady(None)) == []
+    assert session.state is ClientState.LIVE
+
+
+def test_a_node_behind_that_has_all_that_is_wanted_is_not_waited_for():
+    session = pulling()
+    receive(session, msgspec.structs.replace(LAST, stale=True))
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert (session.state, session.is_behind) == (ClientState.LIVE, False)
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 12))
+    session.handle(on.PushReady(None))
+    receive(session, msgspec.structs.replace(LAST, stale=True))
+    session.handle(on.RoundApplied(LAST.cursor))
+    assert session.state is ClientState.LIVE, "it has our own write"
+
+
+def test_a_space_that_was_repaired_may_be_damaged_again():
+    session = repairing()
+    receive(session, Repaired("s", 12, [], msgspec.Raw(), bytes(16)))
+    session.handle(on.RepairApplied("s", is_equal=True))
+    assert session.state is ClientState.LIVE
+    assert sent(session.handle(on.Mismatched("s", DIGESTS)), Repair).space == "s"
+
+
+NEWER = {"c": [b"\1" * 16] * 16}
+
+
+def test_a_space_whose_repair_was_cut_off_is_repaired_by_its_newest_digests():
+    session = repairing()
+    session.handle(on.Disconnected())
+    assert names(session.handle(on.Mismatched("s", NEWER))) == [], "it has not been repaired yet"
+    session.handle(on.Disconnected())
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, LAST)
+    assert sent(session.handle(on.RoundApplied(LAST.cursor)), Repair).digests == NEWER
+
+
+@pytest.mark.parametrize("kind", ["unauthenticated", "forbidden"])
+def test_a_repair_that_was_refused_is_asked_for_by_the_next_session(kind):
+    session = repairing()
+    receive(session, fault(kind, "repair"))
+    assert session.state is ClientState.STOPPED
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, LAST)
+    assert sent(session.handle(on.RoundApplied(LAST.cursor)), Repair).space == "s"
+
+
+@pytest.mark.parametrize("end", [on.Disconnected(), on.Received(fault("forbidden"))])
+def test_a_push_of_an_ended_link_is_not_in_flight_on_the_next(end):
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    session.handle(end)
+    session.handle(on.Connected(HELLO))
+    assert names(receive(session, fault("too-large"))) == ["Stop"]
+
+
+@pytest.mark.parametrize(
+    ("make", "answers"),
+    [
+        (pulling, None),
+        (pulling, "push"),
+        (live, "pull"),
+        (live, None),
+        (pushing, "hello"),
+        (applying, "pull"),
+    ],
+)
+def test_trouble_that_answers_nothing_asked_for_costs_the_link(make, answers):
+    effects = receive(make(), fault("overloaded", answers, retry_after_ms=9))
+    assert effects == [do.Reconnect(9, 0), do.Reached("offline")]
+
+
+def test_trouble_with_a_read_keeps_the_link_and_backs_off_by_itself():
+    session = pulling()
+    assert receive(session, fault("overloaded", "pull", retry_after_ms=9))[0] == do.Retry(
+        "read", 9, 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("unknown-device", [do.Reconnect(9, 0)]),
+        ("cloned-device", [do.BecomeNew(), do.Reconnect(9, 0)]),
+    ],
+)
+def test_a_new_hello_waits_as_long_as_the_server_asks(kind, expected):
+    effects = receive(pulling(), fault(kind, "pull", retry_after_ms=9))
+    assert effects == [*expected, do.Reached("offline")]
+
+
+def test_a_cursor_refused_at_hello_is_forgotten_and_hello_is_said_again():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    effects = receive(session, fault("cursor-unknown", "hello"))
+    assert effects == [do.ResetRead(), do.Send(msgspec.structs.replace(HELLO, cursor=None))]
+    assert session.state is ClientState.GREETING
+    again = receive(session, fault("cursor-unknown", "hello"))
+    assert again[0] == do.Retry("read", None, 0), "there is nothing left to forget"
+
+
+def test_a_cursor_refused_in_a_pull_is_forgotten_and_all_is_read():
+    session = pulling()
+    effects = receive(session, fault("cursor-unknown", "pull"))
+    assert names(effects) == ["ResetRead", "Send"]
+    assert sent(effects, Pull).cursor is None
+
+
+def test_a_first_round_whose_cursor_is_refused_begins_anew():
+    session = ClientSession()
+    session.handle(on.Connected(msgspec.structs.replace(HELLO, cursor=None)))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, Page(Cursor("db", 5), more=True))
+    effects = receive(session, fault("cursor-unknown", "pull"))
+    assert names(effects) == ["ResetRead", "Send"]
+    assert sent(effects, Pull).cursor is None
+
+
+def test_a_cursor_that_nobody_asked_with_costs_the_link():
+    assert names(receive(live(), fault("cursor-unknown", "pull"))) == ["Reconnect"]
+
+
+def test_a_space_that_is_gone_is_not_repaired_but_read():
+    effects = receive(repairing(), fault("not-found", "repair"))
+    assert sent(effects, Pull).cursor == LAST.cursor
+    assert names(receive(pulling(), fault("not-found", "pull"))) == ["Stop"]
+
+
+def reconnected(session, hello=HELLO, welcome=WELCOME) -> list[Any]:
+    session.handle(on.Disconnected())
+    session.handle(on.Connected(hello))
+    return receive(session, welcome)
+
+
+def test_a_hello_that_met_trouble_is_said_again_on_every_link():
+    session = live()
+    session.handle(on.Disconnected())
+    session.handle(on.Connected(HELLO))
+    receive(session, fault("overloaded", "hello"))
+    assert session.state is ClientState.WAITING
+    assert sent(session.handle(on.RetryDue("read")), Hello) == HELLO
+
+
+def test_pages_kept_aside_for_another_cursor_are_not_built_upon():
+    session = pulling()
+    receive(session, Page(Cursor("db", 11), more=True))
+    reconnected(session, msgspec.structs.replace(HELLO, cursor=Cursor("db", 5)))
+    assert sent(session.handle(on.PushReady(None)), Pull).cursor == Cursor("db", 5)
+
+
+def test_a_space_is_repaired_anew_on_a_new_link():
+    session = repairing()
+    receive(session, Repaired("s", 12, [], msgspec.Raw(), bytes(16)))
+    session.handle(on.RepairApplied("s", is_equal=False))
+    reconnected(session)
+    session.handle(on.PushReady(None))
+    receive(session, LAST)
+    assert names(session.handle(on.Mismatched("s", DIGESTS))) == []
+    assert sent(session.handle(on.RoundApplied(LAST.cursor)), Repair)
+
+
+def test_what_an_earlier_link_has_told_is_not_waited_for():
+    session = pulling()
+    receive(session, Poke(10, 99))
+    reconnected(session, msgspec.structs.replace(HELLO, cursor=None))
+    assert session.latest == 0
+    assert sent(session.handle(on.PushReady(None)), Pull).wait_for == 0
+
+
+RESET = msgspec.structs.replace(WELCOME, resume="reset")
+
+
+def test_a_reset_of_nothing_is_nothing():
+    session = ClientSession()
+    session.handle(on.Connected(msgspec.structs.replace(HELLO, cursor=None)))
+    assert names(receive(session, RESET)) == ["BecomeDevice", "PreparePush"]
+
+
+def test_a_reset_forgets_the_pages_of_a_first_round():
+    first = msgspec.structs.replace(HELLO, cursor=None)
+    session = ClientSession()
+    session.handle(on.Connected(first))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    receive(session, Page(Cursor("db", 5), more=True))
+    assert "ResetRead" in names(reconnected(session, first, RESET))
+    assert sent(session.handle(on.PushReady(None)), Pull).cursor is None
+
+
+def test_a_push_or_a_repair_that_succeeds_ends_the_back_off():
+    session = ClientSession()
+    session.handle(on.Disconnected())
+    reconnected(session)
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 11))
+    assert session.handle(on.Disconnected())[0] == do.Reconnect(None, 0)
+    session = repairing()
+    receive(session, fault("overloaded", "repair"))
+    assert names(session.handle(on.RetryDue("read"))) == ["Send"]
+    receive(session, Repaired("s", 12, [], msgspec.Raw(), bytes(16)))
+    assert session.handle(on.Disconnected())[0] == do.Reconnect(None, 0)
+
+
+def test_a_repair_that_met_trouble_is_asked_for_again():
+    session = repairing()
+    receive(session, fault("overloaded", "repair"))
+    assert sent(session.handle(on.RetryDue("read")), Repair).digests == DIGESTS
+    assert session.state is ClientState.REPAIRING
+
+
+def test_a_delay_that_ends_too_late_changes_nothing():
+    for session in (live(), applying(), repairing(), pulling()):
+        state = session.state
+        assert session.handle(on.RetryDue("read")) == []
+        assert session.state is state
+
+
+def over_http() -> ClientSession:
+    session = ClientSession(has_pokes=False)
+    session.handle(on.Connected(HELLO))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    return session
+
+
+def test_over_plain_http_nothing_is_pulled_that_has_been_read():
+    session = over_http()
+    receive(session, LAST)
+    session.handle(on.RoundApplied(LAST.cursor))
+    session.handle(on.QueueChanged())
+    assert session.handle(on.PushReady(None)) == []
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 12))
+    assert session.handle(on.PushReady(None)) == []
+
+
+def test_a_round_is_not_begun_twice():
+    session = over_http()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 13))
+    assert session.handle(on.PushReady(None)) == []
+    assert session.state is ClientState.PULLING
+
+
+def test_the_next_round_begins_where_the_last_one_has_ended():
+    session = pulling()
+    receive(session, Page(Cursor("db", 11), more=True))
+    receive(session, LAST)
+    session.handle(on.RoundApplied(LAST.cursor, unconfirmed=4))
+    pull = sent(session.handle(on.PullWanted()), Pull)
+    assert (pull.cursor, pull.unconfirmed) == (LAST.cursor, 4)
+
+
+def test_a_round_that_the_store_finishes_after_the_link_is_gone_counts():
+    session = applying()
+    session.handle(on.Disconnected())
+    assert session.handle(on.RoundApplied(LAST.cursor)) == []
+    assert (session.state, session.cursor) == (ClientState.OFFLINE, LAST.cursor)
+
+
+def test_a_repair_is_answered_once():
+    session = repairing()
+    answer = Repaired("s", 12, [], msgspec.Raw(), bytes(16))
+    receive(session, answer)
+    with pytest.raises(MalformedMessage):
+        receive(session, answer)
+
+
+@pytest.mark.parametrize("make", [pulling, applying, repairing])
+def test_a_pull_that_is_wanted_meanwhile_follows(make):
+    session = make()
+    state = session.state
+    assert session.handle(on.PullWanted()) == []
+    assert session.state is state
+    if make is repairing:
+        receive(session, Repaired("s", 12, [], msgspec.Raw(), bytes(16)))
+        assert sent(session.handle(on.RepairApplied("s", is_equal=True)), Pull)
+    elif make is applying:
+        assert sent(session.handle(on.RoundApplied(LAST.cursor)), Pull)
+
+
+@pytest.mark.parametrize("unconfirmed", [1, 4])
+def test_all_that_a_poke_has_judged_is_pulled(unconfirmed):
+    session = live()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(None, unconfirmed=unconfirmed))
+    assert sent(receive(session, Poke(12, 13, merged_through=4)), Pull)
+
+
+@pytest.mark.parametrize(("unconfirmed", "left"), [(3, 0), (4, 0), (5, 5)])
+def test_while_a_push_is_in_flight_pokes_are_applied(unconfirmed, left):
+    session = live()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=9, unconfirmed=unconfirmed))
+    assert names(receive(session, Poke(12, 13, merged_through=4))) == ["ApplyPoke"]
+    assert session.lane.unconfirmed == left
+
+
+def test_news_without_a_set_leave_the_set_as_it_is():
+    assert receive(live(), Poke(99, 99, replicated=7)) == [do.NoteReplicated(7)]
+    assert receive(live(), Poke(99, 99, provisional=[])) == [do.ApplyProvisional([])]
+
+
+def test_reading_goes_on_while_a_push_waits():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    effects = receive(session, fault("rate-limited", "push"))
+    assert names(effects) == ["Retry", "Send"]
+    assert session.state is ClientState.PULLING

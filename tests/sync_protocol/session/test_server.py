@@ -1,5 +1,6 @@
 """The server session: hello first, one of each at a time, no poke before a checkpoint."""
 
+import msgspec
 import pytest
 
 from sync_protocol.errors import OutOfTurn
@@ -167,3 +168,98 @@ def test_the_shells_own_mistakes_raise():
         ServerSession().handle(on.Answered("pull", PAGE))
     with pytest.raises(AssertionError):
         opened().handle(on.Answered("pull", PAGE))
+
+
+def test_a_new_session_knows_nothing():
+    session = ServerSession()
+    assert (session.state, session.device) == (ServerState.EXPECTING_HELLO, 0)
+    assert (session.told, session.changed, session.replicated) == (0, 0, 0)
+    assert (session.serving, session.provisional, session.effects) == (set(), None, [])
+
+
+def test_a_pull_and_a_repair_are_never_served_together():
+    session = opened()
+    session.handle(on.Received(REPAIR))
+    assert is_out_of_turn(session.handle(on.Received(PULL)))
+    session = opened()
+    session.handle(on.Received(REPAIR))
+    assert is_out_of_turn(session.handle(on.Received(REPAIR)))
+
+
+def test_a_first_page_that_has_all_changes_is_followed_by_no_poke():
+    session = opened()
+    session.handle(on.Received(PULL))
+    session.handle(on.Changed(Poke(11, 12)))
+    assert session.handle(on.Answered("pull", PAGE)) == [do.Send(PAGE), do.Reached("subscribed")]
+
+
+def test_what_a_page_told_as_replicated_is_not_told_again():
+    session = opened()
+    session.handle(on.Received(PULL))
+    page = Page(Cursor("db", 12), more=False, checkpoint=Checkpoint(12, {}), replicated=9)
+    session.handle(on.Answered("pull", page))
+    assert session.handle(on.Changed(Poke(12, 12, replicated=9))) == []
+    assert session.handle(on.Changed(Poke(12, 12, replicated=10))) == [
+        do.Send(Poke(12, 12, replicated=10))
+    ]
+    session.handle(on.Received(PULL))
+    session.handle(on.Answered("pull", page))
+    assert session.handle(on.Changed(Poke(12, 12, replicated=10))) == [], "it never goes back"
+
+
+def test_a_change_is_told_once():
+    session = subscribed()
+    assert session.handle(on.Changed(Poke(12, 14))) == [do.Send(Poke(12, 14))]
+    assert session.handle(on.Changed(Poke(12, 14))) == []
+
+
+@pytest.mark.parametrize(
+    "poke",
+    [
+        Poke(11, 12, provisional=[]),
+        Poke(12, 12, provisional=[]),
+        Poke(12, 12, merged_through=3),
+        Poke(12, 12, replicated=3),
+    ],
+)
+def test_news_are_told_without_rows(poke):
+    told = msgspec.structs.replace(poke, since=12, sequence=12)
+    assert subscribed().handle(on.Changed(poke)) == [do.Send(told)]
+
+
+@pytest.mark.parametrize("poke", [Poke(12, 12), Poke(11, 12, merged_through=3), Poke(11, 12)])
+def test_what_tells_nothing_new_is_not_told(poke):
+    assert subscribed().handle(on.Changed(poke)) == []
+
+
+def test_old_rows_do_not_travel_with_news():
+    rows = msgspec.Raw(b"\x80")
+    old = Poke(10, 11, pull=True, spaces=[rows], digests={"s": bytes(16)}, replicated=3)
+    assert subscribed().handle(on.Changed(old)) == [do.Send(Poke(12, 12, replicated=3))]
+
+
+def test_a_set_in_a_poke_is_told_again_behind_a_page_that_was_read_meanwhile():
+    """V3."""
+    provisional = SET.mutations
+    session = subscribed()
+    session.handle(on.Changed(Poke(12, 12, provisional=provisional)))
+    session.handle(on.Received(PULL))
+    assert session.handle(on.Answered("pull", PAGE)) == [do.Send(PAGE)], "it was told before"
+    session.handle(on.Received(PULL))
+    session.handle(on.Changed(Poke(12, 12, provisional=provisional)))
+    assert session.handle(on.Answered("pull", PAGE)) == [do.Send(PAGE), do.Send(SET)]
+
+
+def test_a_set_in_an_early_poke_is_told_behind_the_first_page():
+    session = opened()
+    session.handle(on.Received(PULL))
+    session.handle(on.Changed(Poke(12, 12)))
+    session.handle(on.Changed(Poke(12, 12, provisional=SET.mutations)))
+    assert session.handle(on.Answered("pull", PAGE))[:2] == [do.Send(PAGE), do.Send(SET)]
+
+
+@pytest.mark.parametrize("make", [ServerSession, opened, subscribed])
+def test_a_stream_that_is_gone_is_closed(make):
+    session = make()
+    assert session.handle(on.Disconnected()) == [do.Reached("closed")]
+    assert session.handle(on.Received(PULL)) == []

@@ -15,7 +15,7 @@ from sync_protocol.session.diagram import diagram
 from sync_protocol.session.push_lane import LANE_TABLE, PushLane
 from sync_protocol.session.server import SERVER_TABLE, ServerSession
 from sync_protocol.session.states import ClientState, LaneState, ServerState
-from sync_protocol.session.table import step
+from sync_protocol.session.table import Row, rows_of, step
 from tests.sync_protocol.samples import CLIENT_SAMPLES, SERVER_SAMPLES
 
 SAMPLES = {type(each): each for each in (*CLIENT_SAMPLES.values(), *SERVER_SAMPLES.values())}
@@ -75,3 +75,18 @@ def test_the_diagrams_draw_every_state():
     drawn = diagram()
     for state in (*ClientState, *LaneState, *ServerState):
         assert f"{state.replace('-', '_')} --> " in drawn
+
+
+def test_rows_are_made_for_each_state_and_stay_there_unless_told():
+    def handler(machine, event):
+        return LaneState.IDLE
+
+    states = (LaneState.SENT, LaneState.IDLE)
+    assert rows_of(states, Fault, handler) == {
+        (LaneState.SENT, Fault): Row(handler, (LaneState.SENT,)),
+        (LaneState.IDLE, Fault): Row(handler, (LaneState.IDLE,)),
+    }
+    moves = rows_of(LaneState.SENT, Fault, handler, LaneState.IDLE, LaneState.WAITING)
+    assert moves == {
+        (LaneState.SENT, Fault): Row(handler, (LaneState.IDLE, LaneState.WAITING)),
+    }
