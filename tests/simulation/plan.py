@@ -8,9 +8,9 @@ included: leaving some actions out leaves the others as they were, which is what
 import random
 from dataclasses import asdict, dataclass, field
 
-SECONDS = 25.0
+SECONDS = 20.0
 """Virtual seconds of writing and of faults; settling comes after them."""
-WRITES = (220, 300)
+WRITES = (235, 265)
 PHONES = (3, 5)
 REGIONS = ("ams", "syd", "gru")
 PEOPLE = ("ann", "ben", "cyd")

@@ -16,7 +16,7 @@ from tests.simulation.survey import make_app
 from tests.simulation.world import World
 
 SETTLE_S_MAX = 400.0
-ROUND_S = (0.6, 1.2, 2.5)
+ROUND_S = (0.8, 2.0, 4.0)
 RUN_S_MAX = 1_000.0
 UNFORESEEN = frozenset(
     {"request-failed", "internal-call-failed", "stream-failed", "stream-task-failed"}

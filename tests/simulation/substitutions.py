@@ -59,11 +59,12 @@ from tests.simulation.sqld import SimulatedDatabase, SimulatedServer, sqld_of_pr
 HOP_S_MAX = 0.000_6
 SUBPROTOCOL = "skerry.v1.msgpack"
 POLLS = {
-    (edge.services.fleet.follower, "POLL_S"): 0.04,
+    (edge.services.fleet.follower, "POLL_S"): 0.05,
     (edge.services.fleet.follower, "IDLE_POLLS"): 8,
-    (edge.services.fleet.reporter, "REPORT_EVERY_MS"): 800,
+    (edge.services.fleet.reporter, "REPORT_EVERY_MS"): 1_200,
     (edge.services.fleet.drain, "IDLE_S"): 4.0,
-    (edge.services.identity.trust, "POLL_S"): 0.25,
+    (edge.services.fleet.drain, "DEVICES_AT_ONCE"): 4,
+    (edge.services.identity.trust, "POLL_S"): 0.4,
     (edge.services.maintenance, "INTERVAL_S"): 12.0,
     (edge.services.maintenance, "ROUNDS_PER_RECLAIM"): 2,
     (edge.fleet_edge, "RESTARTED_POLL_S"): 1.0,
