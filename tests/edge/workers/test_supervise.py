@@ -196,7 +196,8 @@ def test_a_role_whose_node_was_killed_before_it_could_say_so_is_taken_up_whole(t
         node.wait_for(lambda: len(node.events()) == 2)
         assert node.events()[1] == f"started primary 2 - {url} 1"
         assert node.pids()["sqld"] != before["sqld"], "it would go on as a replica"
-        assert RoleFile(node.data, "started.json").read().role is Role.PRIMARY
+        started = RoleFile(node.data, "started.json").read()
+        assert started == NodeRole(Role.PRIMARY, 2, "", url)
         kill(node.pids()["node"])
         node.wait_for(lambda: len(node.events()) == 3)
         assert node.log.count('"event": "role"') == 2, "a kill alone changes no role"
