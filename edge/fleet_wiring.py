@@ -136,6 +136,8 @@ class Fleet:
                 vault=self._vault,
             )
         )
+        if self.primary is not None:
+            self.primary.leading = self.leading
         self.overview = Overview(
             self.node,
             self.leading,

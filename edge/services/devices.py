@@ -159,7 +159,11 @@ class Devices:
         """Return how a device's sync resumes, and whether this database is behind it."""
         now, horizon = unit.meta.get("sequence"), unit.meta.get("horizon")
         known = None if cursor is None else adopted(cursor, unit)
-        if known is None or known.sequence < horizon:
+        if known is None:
+            # A replica that greets by itself cannot ask whether another database has followed.
+            is_ahead = cursor is not None and self._standing.is_replica
+            return ("current", True) if is_ahead else ("reset", False)
+        if known.sequence < horizon:
             return "reset", False
         if known.sequence > now:
             return ("current", True) if self._standing.is_replica else ("reset", False)
