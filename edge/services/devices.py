@@ -153,7 +153,11 @@ class Devices:
         device = self._find(principal.person, hello.installation, unit)
         if device is None:
             raise Unavailable("Only the primary can give a new installation its number.")
-        return self._answer(principal, hello, device, unit)
+        welcome = self._answer(principal, hello, device, unit)
+        # The primary may have judged mutations that this replica has not heard of: `merged_through`
+        # must not be taken for the word of a database that has lost them.
+        welcome.stale |= self._standing.is_replica and hello.counter > device.counter
+        return welcome
 
     def _resume(self, cursor: Cursor | None, unit: Unit) -> tuple[Resume, bool]:
         """Return how a device's sync resumes, and whether this database is behind it."""

@@ -132,6 +132,19 @@ async def test_a_replica_that_crosses_to_the_next_database_reads_on_from_there(n
     assert (page.stale, page.reset, page.cursor) == (False, False, pull.cursor)
 
 
+@pytest.mark.parametrize(("counter", "is_stale"), [(0, False), (1, False), (2, True)])
+async def test_a_replica_that_knows_fewer_mutations_than_were_made_loses_none(
+    node, counter, is_stale
+):
+    bob, _ = await replica(node)
+    hello = hello_of(node, bob, bob.replica.cursor)
+    hello.counter = counter
+    welcome = await node.tenant.devices.greet_locally(principal_of("bob"), hello)
+    assert (welcome.merged_through, welcome.resume, welcome.stale) == (1, "current", is_stale)
+    welcome = await node.tenant.devices.hello(principal_of("bob"), hello)
+    assert not welcome.stale, "the primary's word is final"
+
+
 async def test_a_local_greeting_writes_nothing_and_numbers_nobody(node):
     bob, _ = await replica(node)
     before = await node.sql("SELECT * FROM sk_device ORDER BY n")
