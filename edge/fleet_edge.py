@@ -138,6 +138,7 @@ class EdgeDatabases:
             tenant,
             self.follower,
             self.replicated,
+            self.lag,
             accepted=self._accepted,
             wait_s=self._settings.read_wait_ms / 1_000,
         )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from core.schema.app import App
     from edge.observability import Metrics
     from edge.ports.tracing import Tracer
+    from edge.services.fleet.leading import Leading
     from edge.services.identity.trust import Trust
     from edge.services.ingest.commit import CommitResult
     from edge.settings import Settings
@@ -64,6 +65,8 @@ class PrimaryDatabases:
         self._folder = settings.data / TENANTS_FOLDER
         self._marks = HighWaterFiles(settings.data / MARKS_FOLDER)
         self.trust: Trust | None = None
+        self.leading: Leading | None = None
+        """Given once who leads is wired, as trust is."""
         self.files = LibsqlFiles(
             settings.sqld_folder,
             http=settings.sqld_http,
@@ -129,7 +132,15 @@ class PrimaryDatabases:
         return database
 
     def _standing(self, tenant: TenantId) -> PrimaryStanding:
-        return PrimaryStanding(tenant, self.reports, database=self.node.database_id)
+        return PrimaryStanding(
+            tenant,
+            self.reports,
+            database=self.node.database_id,
+            is_in_doubt=self._is_in_doubt,
+        )
+
+    def _is_in_doubt(self) -> bool:
+        return self.leading is not None and self.leading.is_in_doubt
 
     async def _erase(self, tenant: TenantId) -> None:
         await self.files.destroy(namespace_of(tenant))

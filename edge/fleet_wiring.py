@@ -136,6 +136,8 @@ class Fleet:
                 vault=self._vault,
             )
         )
+        if self.primary is not None:
+            self.primary.leading = self.leading
         self.overview = Overview(
             self.node,
             self.leading,
@@ -356,21 +358,17 @@ class Fleet:
 
     def _first_leader(self) -> Leadership | None:
         """Return whom an edge calls until the control database says who leads."""
-        settings = self.settings
-        if self.primary is not None or not self._role.primary_url:
+        role = self._role
+        if self.primary is not None or not role.primary_url:
             return None
-        return Leadership(
-            self._role.epoch, settings.primary_node, self._role.primary_url,
-            self._role.primary_grpc_url,
-        )  # fmt: skip
+        return Leadership(role.epoch, role.primary_node, role.primary_url, role.primary_grpc_url)
 
     def _restart(self, role: Role, claim: Leadership) -> None:
         leads, settings = role is Role.PRIMARY, self.settings
         if settings.primary_url_fixed and not leads:
             claim = replace(claim, url=settings.primary_url, grpc_url=settings.primary_grpc_url)
-        RoleFile(self.settings.data).write(
-            NodeRole(role, claim.epoch, "" if leads else claim.url, "" if leads else claim.grpc_url)
-        )
+        to = ("", "", "") if leads else (claim.url, claim.grpc_url, claim.node)
+        RoleFile(self.settings.data).write(NodeRole(role, claim.epoch, *to))
         self._ending.change_role()
 
     def _pause(self, is_paused: bool) -> None:  # noqa: FBT001  (a switch)

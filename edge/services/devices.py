@@ -153,13 +153,21 @@ class Devices:
         device = self._find(principal.person, hello.installation, unit)
         if device is None:
             raise Unavailable("Only the primary can give a new installation its number.")
-        return self._answer(principal, hello, device, unit)
+        welcome = self._answer(principal, hello, device, unit)
+        # The primary may have judged mutations that this replica has not heard of: `merged_through`
+        # must not be taken for the word of a database that has lost them.
+        welcome.stale |= self._standing.is_replica and hello.counter > device.counter
+        return welcome
 
     def _resume(self, cursor: Cursor | None, unit: Unit) -> tuple[Resume, bool]:
         """Return how a device's sync resumes, and whether this database is behind it."""
         now, horizon = unit.meta.get("sequence"), unit.meta.get("horizon")
         known = None if cursor is None else adopted(cursor, unit)
-        if known is None or known.sequence < horizon:
+        if known is None:
+            # A replica that greets by itself cannot ask whether another database has followed.
+            is_ahead = cursor is not None and self._standing.is_replica
+            return ("current", True) if is_ahead else ("reset", False)
+        if known.sequence < horizon:
             return "reset", False
         if known.sequence > now:
             return ("current", True) if self._standing.is_replica else ("reset", False)

@@ -9,7 +9,8 @@ Invariants
   P2  a page with a checkpoint leaves nothing at or before its sequence unsent
   P3  receipts, rows and the provisional set of one page come from one snapshot
   P4  a replica that is behind a cursor says so and nothing else: nobody is reset, settled or
-      verified by what it has not read
+      verified by what it has not read. A cursor of a database that it has not heard of is one
+      ahead of it, unless the primary says that it has followed to the present database
 """
 
 from __future__ import annotations
@@ -48,6 +49,14 @@ CONFIRM_MAX: Final = 5_000
 """Receipts that one page repeats; a device with more unconfirmed mutations pulls again."""
 
 
+class _UnknownHere(Exception):
+    """A cursor of which the database `database`, that was read, knows nothing."""
+
+    def __init__(self, database: str, why: str) -> None:
+        super().__init__(why)
+        self.database = database
+
+
 class Pulls:
     """One tenant's reads by devices. `acknowledge(device, sequence)` is told of every cursor."""
 
@@ -74,11 +83,11 @@ class Pulls:
         A replica that is behind waits, and then says that it is stale.
         """
         with self._tracer.span("pull") as span:
-            page = await self._read(session, pull)
+            page = await self._known(session, pull)
             if page.stale:
                 cursor = 0 if pull.cursor is None else furthest(pull.cursor)
                 if await self._standing.wait_for(max(pull.wait_for, cursor)):
-                    page = await self._read(session, pull)
+                    page = await self._known(session, pull)
             outcome = "stale" if page.stale else "more" if page.more else "level"
             span.put(sequence=page.cursor.sequence, outcome=outcome)
         if pull.cursor is not None and not page.stale:
@@ -88,6 +97,16 @@ class Pulls:
     async def repair(self, session: DeviceSession, repair: Repair) -> Repaired:
         """Return the rows of every bucket in which the device's digest differs from ours."""
         return await self._database.read(partial(self._repaired, session, repair))
+
+    async def _known(self, session: DeviceSession, pull: Pull) -> Page:
+        """Read a page; what is not known here is refused by the present database alone (P4)."""
+        try:
+            return await self._read(session, pull)
+        except _UnknownHere as unknown:
+            assert pull.cursor is not None
+            if await self._standing.is_present(unknown.database):
+                raise CursorUnknown(str(unknown)) from None
+            return _nothing_yet(pull.cursor)
 
     async def _read(self, session: DeviceSession, pull: Pull) -> Page:
         # Before the snapshot: what is judged in between is left out by the snapshot itself.
@@ -116,11 +135,11 @@ class Pulls:
         database, horizon = unit.meta.get("database"), unit.meta.get("horizon")
         cursor = None if pull.cursor is None else adopted(pull.cursor, unit)
         if pull.cursor is not None and cursor is None:
-            raise CursorUnknown("This cursor is of another database.")
+            raise _UnknownHere(database, "This cursor is of another database.")
         if cursor is not None and furthest(cursor) > now:
             if self._standing.is_replica and pull.cursor is not None:
                 return _nothing_yet(pull.cursor)
-            raise CursorUnknown("This cursor is from this database's future.")
+            raise _UnknownHere(database, "This cursor is from this database's future.")
         start, is_reset = _start(cursor, database=database, horizon=horizon)
         scan = start.backfill or Backfill(until=now, after=0)
         changed = unit.members.changed(person, after=start.sequence)

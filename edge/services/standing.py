@@ -41,6 +41,14 @@ class Standing:
         """Wait, within bounds, until this database has reached a sequence; tell whether it has."""
         return True
 
+    async def is_present(self, database: str) -> bool:
+        """Tell whether the fleet's present database has this id, which this node's has.
+
+        Only then a cursor of which this node knows nothing is one of no use: else it may be of a
+        database that has followed, and that this node has not heard of.
+        """
+        return True
+
     async def accepted(self) -> Sequence[Accepted]:
         """Return the mutations accepted here that the primary may not have judged, oldest first.
 

@@ -23,7 +23,8 @@ EXIT_ROLE_CHANGED: Final = 75
 """EX_TEMPFAIL of sysexits.h: nothing is wrong, start again."""
 NAME: Final = "role.json"
 FILE_BYTES_MAX: Final = 16 * 1024
-"""Two URLs and two words; a longer file is not one of ours."""
+"""Two URLs and three words; a longer file is not one of ours."""
+_TEXTS: Final = ("primary_url", "primary_grpc_url", "primary_node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,15 @@ class NodeRole:
     """A role since an epoch (0: before the first take-over).
 
     `primary_url` is where the node calls the primary, `primary_grpc_url` where its sqld
-    replicates from; both are empty on a primary.
+    replicates from, `primary_node` whom it calls there: a call is good for one name alone. All are
+    empty on a primary.
     """
 
     role: Role
     epoch: int
     primary_url: str
     primary_grpc_url: str
+    primary_node: str = ""
 
 
 class RoleFile:
@@ -70,6 +73,7 @@ class RoleFile:
             "epoch": role.epoch,
             "primary_url": role.primary_url,
             "primary_grpc_url": role.primary_grpc_url,
+            "primary_node": role.primary_node,
         }
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         draft = self._path.with_name(f"{self._path.name}.new")
@@ -84,16 +88,23 @@ class RoleFile:
 def read_role(settings: Settings) -> NodeRole:
     """Return what this node is to be: what its file says, else what the settings say.
 
-    URLs that the file leaves empty come from the settings; raises SettingError.
+    What the file leaves empty of the primary comes from the settings; raises SettingError.
     """
     written = RoleFile(settings.data).read()
     if written is None:
-        return NodeRole(Role(settings.role), 0, settings.primary_url, settings.primary_grpc_url)
+        return NodeRole(
+            Role(settings.role),
+            0,
+            settings.primary_url,
+            settings.primary_grpc_url,
+            settings.primary_node,
+        )
     return NodeRole(
         written.role,
         written.epoch,
         written.primary_url or settings.primary_url,
         written.primary_grpc_url or settings.primary_grpc_url,
+        written.primary_node or settings.primary_node,
     )
 
 
@@ -112,9 +123,9 @@ def _parsed(encoded: bytes) -> NodeRole:
     content = json.loads(encoded)
     found = cast("dict[str, Any]", content) if isinstance(content, dict) else {}
     epoch = found.get("epoch")
-    urls = [found.get(name, "") for name in ("primary_url", "primary_grpc_url")]
+    texts = [found.get(name, "") for name in _TEXTS]
     if type(epoch) is not int or epoch < 0:
         raise ValueError("'epoch' is no whole number")
-    if not all(isinstance(url, str) for url in urls):
-        raise ValueError("a URL is no text")
-    return NodeRole(Role(found.get("role")), epoch, urls[0], urls[1])
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a URL or name is no text")
+    return NodeRole(Role(found.get("role")), epoch, *texts)

@@ -5,7 +5,8 @@ Invariants
       the lock that was taken for it
   S2  the node starts after its sqld answers, and is drained before its sqld stops
   S3  one child's crash restarts that child alone
-  S4  a new role starts after both children of the old one have ended
+  S4  a new role starts after both children of the old one have ended, also when the node was
+      killed before it could say that it has written one: its sqld would follow the old primary
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ class _Supervisor:
         if code is not None:
             self._sqld.crashed(code=code)
         code = self._node.poll()
-        if code == EXIT_ROLE_CHANGED:
+        if code == EXIT_ROLE_CHANGED or (code is not None and read_role(self._settings) != role):
             self._count_role_change()
             return False
         if code is not None:

@@ -176,7 +176,7 @@ class FleetNode(Machine):
                     if not self.sqld.is_up:
                         self.sqld.start(role)
             self.process = None
-            if process.has_changed_role:
+            if process.has_changed_role or read_role(settings) != role:
                 self.sqld.stop()
                 return
             if not process.is_wanted:

@@ -35,6 +35,9 @@ class Hearing:
         if self._reports is None:
             raise Unavailable("This node is not the primary.")
         await self._leading.heard_epoch(body.epoch)
+        if self._leading.is_in_doubt:
+            # Edges take the answer for the fleet's present state: cursors are refused by it.
+            raise Unavailable("This node is not the primary any more.")
         self._reports.take(caller.node, body.sequences, body.status)
         replicated: dict[str, int] = {}
         sequences: dict[str, tuple[str, int]] = {}

@@ -132,6 +132,20 @@ class Lag:
             if not self._is_synced:
                 self._note_sync()
 
+    def now_ms(self) -> int:
+        """Return the time of these times."""
+        return self._now_ms()
+
+    def told(self, tenant: str, *, after_ms: int) -> str | None:
+        """Return the id of the primary's database of a tenant, empty if it has none of that name.
+
+        None before the primary has answered a report that was sent after `after_ms`.
+        """
+        if self._heard_ms is None or self._heard_ms <= after_ms:
+            return None
+        marks = self._marks.get(tenant)
+        return "" if marks is None else marks.told.database
+
     def tenants(self) -> list[str]:
         """Return the tenants that the primary has named or the replica has."""
         return sorted(self._marks.keys() | self._reached.keys())

@@ -78,6 +78,11 @@ class Leading:
         """The role this process was started in."""
         return self._parts.role
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether this node is about to end in its role, or has heard of a later epoch."""
+        return self._is_leaving or self._asking is not None
+
     def known(self) -> Leadership:
         """Return whom this node takes for the primary."""
         parts = self._parts

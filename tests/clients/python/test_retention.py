@@ -4,6 +4,7 @@
 
 import sqlite3
 
+import msgspec
 import pytest
 
 from skerry_client import Add, Skerry
@@ -11,6 +12,7 @@ from skerry_client.link import LinkLost
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
+from sync_protocol.messages.welcome import Welcome
 from tests.clients.python.links import check
 from tests.clients.python.node_link import Fleet
 from tests.clients.python.survey import (
@@ -273,6 +275,19 @@ async def test_a_stale_welcome_lets_nothing_wait_again(world):
     ending = await world.sync(ann)
     assert ending.why == "lost", "a node behind what the phone has read is not waited for for ever"
     assert (seen(ann, Airfield, row).visits, ann.pending()) == (3, [])
+
+
+async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_replicated(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    known = ann.store._meta.database
+    earlier = Welcome(1, ann.store.device, "earlier", 90, 1, "", 0, "current", replicated=90)
+    ann.store.greet(msgspec.structs.replace(earlier, stale=True))
+    assert (ann.store._meta.database, ann.store._meta.replicated) == (known, 0)
+    ann.store.greet(earlier)
+    assert (ann.store._meta.database, ann.store._meta.replicated) == ("earlier", 90)
 
 
 async def test_what_the_new_primary_merges_shows_until_its_rows_are_read(world):

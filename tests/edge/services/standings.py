@@ -23,6 +23,9 @@ class Planted(Standing):
         self.safe = replicated
         self.list: list[Accepted] = []
         self.waited: list[int] = []
+        self.present = True
+        """Whether this node's database is the fleet's."""
+        self.asked: list[str] = []
         self.catch_up: Callable[[], Awaitable[Any]] | None = None
 
     @property
@@ -38,6 +41,10 @@ class Planted(Standing):
             return False
         await self.catch_up()
         return True
+
+    async def is_present(self, database: str) -> bool:
+        self.asked.append(database)
+        return self.present
 
     async def accepted(self) -> Sequence[Accepted]:
         return list(self.list)

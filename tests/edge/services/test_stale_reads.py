@@ -88,10 +88,61 @@ async def test_a_replica_resets_nobody_who_is_ahead_of_it(node):
     assert welcome.replicated == 1
     foreign = hello_of(node, bob, Cursor("another", 1))
     welcome = await node.tenant.devices.greet_locally(principal_of("bob"), foreign)
-    assert (welcome.resume, welcome.stale) == ("reset", False)
+    assert (welcome.resume, welcome.stale) == ("current", True), "it may have followed this one"
     stand(node.tenant, Planted())
     welcome = await node.tenant.devices.hello(principal_of("bob"), ahead)
     assert (welcome.resume, welcome.stale) == ("reset", False), "the primary's word is final"
+
+
+@pytest.mark.parametrize("is_replica", [True, False])
+@pytest.mark.parametrize("cursor", [Cursor("followed", 3), Cursor("database-1", 9_000)])
+async def test_only_the_present_database_refuses_a_cursor(node, cursor, is_replica):
+    bob, _ = await replica(node)
+    standing = Planted(is_replica=is_replica)
+    standing.present = False
+    stand(node.tenant, standing)
+    told = []
+    node.tenant.pulls._acknowledge = lambda *given: told.append(given)
+    pull = Pull(bob.number, 1, cursor, unconfirmed=1)
+    page = await node.tenant.pulls.pull(bob.session, pull)
+    assert (page.cursor, page.more, page.stale, page.reset) == (cursor, False, True, False)
+    assert page.checkpoint == Checkpoint(cursor.sequence, {})
+    assert (page.merged_through, page.merged, page.receipts, page.spaces) == (0, [], [], [])
+    assert told == []
+    standing.present = True
+    if not is_replica or cursor.database == "followed":
+        with pytest.raises(CursorUnknown):
+            await node.tenant.pulls.pull(bob.session, pull)
+        assert standing.asked[-1] == "database-1"
+    else:
+        assert standing.asked == [], "it follows: what is ahead will come"
+
+
+async def test_a_replica_that_crosses_to_the_next_database_reads_on_from_there(node):
+    bob, standing = await replica(node)
+    standing.present = False
+    read = bob.replica.cursor
+    pull = Pull(bob.number, 1, Cursor("followed", read.sequence))
+
+    async def cross():
+        await node.tenant.database.write(lambda unit: unit.meta.set("database", "followed"))
+
+    standing.catch_up = cross
+    page = await node.tenant.pulls.pull(bob.session, pull)
+    assert (page.stale, page.reset, page.cursor) == (False, False, pull.cursor)
+
+
+@pytest.mark.parametrize(("counter", "is_stale"), [(0, False), (1, False), (2, True)])
+async def test_a_replica_that_knows_fewer_mutations_than_were_made_loses_none(
+    node, counter, is_stale
+):
+    bob, _ = await replica(node)
+    hello = hello_of(node, bob, bob.replica.cursor)
+    hello.counter = counter
+    welcome = await node.tenant.devices.greet_locally(principal_of("bob"), hello)
+    assert (welcome.merged_through, welcome.resume, welcome.stale) == (1, "current", is_stale)
+    welcome = await node.tenant.devices.hello(principal_of("bob"), hello)
+    assert not welcome.stale, "the primary's word is final"
 
 
 async def test_a_local_greeting_writes_nothing_and_numbers_nobody(node):

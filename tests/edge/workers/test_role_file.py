@@ -9,7 +9,7 @@ from edge.settings import SettingError, read_settings
 from edge.workers.role_file import FILE_BYTES_MAX, NodeRole, RoleFile, read_role
 from edge.workers.role_folder import KEPT_MAX, fenced, take_up
 
-EDGE = NodeRole(Role.EDGE, 3, "https://p:8788", "https://p:5001")
+EDGE = NodeRole(Role.EDGE, 3, "https://p:8788", "https://p:5001", "ams-1")
 GOOD = {"role": "edge", "epoch": 3, "primary_url": "", "primary_grpc_url": ""}
 
 
@@ -37,6 +37,15 @@ def test_the_settings_decide_without_a_file_and_fill_what_it_leaves_empty(tmp_pa
     )
 
 
+def test_the_primary_is_named_by_the_file_and_by_the_settings_only_without_it(tmp_path):
+    settings = read_settings({}, data=tmp_path, role="edge", primary_node="iad-1")
+    assert read_role(settings).primary_node == "iad-1"
+    (tmp_path / "role.json").write_text(json.dumps(GOOD))
+    assert read_role(settings).primary_node == "iad-1", "a file of an earlier version names nobody"
+    RoleFile(tmp_path).write(EDGE)
+    assert read_role(settings).primary_node == "ams-1"
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -54,6 +63,7 @@ def test_the_settings_decide_without_a_file_and_fill_what_it_leaves_empty(tmp_pa
         json.dumps(GOOD | {"epoch": "3"}).encode(),
         json.dumps(GOOD | {"epoch": True}).encode(),
         json.dumps(GOOD | {"primary_url": 7}).encode(),
+        json.dumps(GOOD | {"primary_node": None}).encode(),
         json.dumps(GOOD).encode() + b" " * FILE_BYTES_MAX,
     ],
 )

@@ -187,6 +187,22 @@ def test_a_node_takes_over_and_the_old_primary_follows_it(tmp_path):
             assert '"child-ended"' not in node.log
 
 
+def test_a_role_whose_node_was_killed_before_it_could_say_so_is_taken_up_whole(tmp_path):
+    url = "http://127.0.0.1:1"
+    with Supervised(tmp_path / "a", role="edge", primary_grpc_url=url) as node:
+        before = node.pids()
+        RoleFile(node.data).write(NodeRole(Role.PRIMARY, 2, "", ""))
+        kill(before["node"])
+        node.wait_for(lambda: len(node.events()) == 2)
+        assert node.events()[1] == f"started primary 2 - {url} 1"
+        assert node.pids()["sqld"] != before["sqld"], "it would go on as a replica"
+        started = RoleFile(node.data, "started.json").read()
+        assert started == NodeRole(Role.PRIMARY, 2, "", url)
+        kill(node.pids()["node"])
+        node.wait_for(lambda: len(node.events()) == 3)
+        assert node.log.count('"event": "role"') == 2, "a kill alone changes no role"
+
+
 def test_the_role_file_decides_also_after_a_restart_and_a_damaged_one_stops(tmp_path):
     node = Supervised(tmp_path / "a", role="edge")
     RoleFile(node.data).write(NodeRole(Role.PRIMARY, 7, "", ""))

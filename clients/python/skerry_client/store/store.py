@@ -130,7 +130,8 @@ class Store:
         """
         with self._write():
             database, device = self._meta.database, self._meta.device
-            self._meta.note_replicated(welcome.database, welcome.replicated)
+            if not welcome.stale:  # else it may be an earlier database than the one read before
+                self._meta.note_replicated(welcome.database, welcome.replicated)
             is_other_database = database not in {None, welcome.database}
             is_renamed = device not in {0, welcome.device}
             if is_renamed and is_other_database:

@@ -95,7 +95,9 @@ def claim(epoch, name):
 
 async def test_a_primary_that_hears_of_a_higher_epoch_is_fenced_and_steps_down():
     fleet = Fleet(Role.PRIMARY)
+    assert not fleet.leading.is_in_doubt
     assert await fleet.leading.hear(claim(2, "syd")) == claim(2, "syd")
+    assert fleet.leading.is_in_doubt
     assert fleet.paused == [True]
     assert fleet.fenced == [2]
     assert fleet.restarts == [(Role.EDGE, claim(2, "syd"))]
@@ -206,9 +208,9 @@ async def test_an_epoch_heard_of_fences_before_the_leader_is_known(monkeypatch):
     fleet = Fleet(Role.PRIMARY)
     fleet.is_up("ams", epoch=2)
     await fleet.leading.heard_epoch(1)
-    assert fleet.fenced == []
+    assert (fleet.fenced, fleet.leading.is_in_doubt) == ([], False)
     await fleet.leading.heard_epoch(2)
-    assert fleet.fenced[0] == 2
+    assert (fleet.fenced[0], fleet.leading.is_in_doubt) == (2, True)
     fleet.is_up("syd", Role.PRIMARY, epoch=2)
     async with asyncio.timeout(5):
         while not fleet.restarts:  # noqa: ASYNC110  (it has no event)
