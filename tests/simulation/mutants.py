@@ -31,6 +31,8 @@ MUTANTS = {
         Mutant("cycles-stay", "H14", 18, nodes.cycles_stay),
         Mutant("edits-revive", "H15", 18, nodes.edits_revive),
         Mutant("lost-spaces-untold", "H16", 18, nodes.lost_spaces_untold),
+        Mutant("provisional-for-everybody", "H16", 4, nodes.provisional_for_everybody),
+        Mutant("digests-keep-the-deleted", "H17", 18, nodes.digests_keep_the_deleted),
         Mutant("sums-keep-old-rows", "H17", 18, phones.sums_keep_old_rows),
         Mutant("reports-take-sequences", "H18", 4, nodes.reports_take_sequences),
         Mutant("column-not-written", "H19", 18, phones.column_not_written),

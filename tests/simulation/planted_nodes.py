@@ -7,6 +7,7 @@ from core import compensate, judge
 from core.changes import Operation
 from core.crdt import dots
 from core.crdt.bounded_counter import BoundedCounter
+from edge.repositories.digests import SqlDigests
 from edge.repositories.members import SqlMembers
 from edge.repositories.rows import SqlRows
 from edge.repositories.sql.table import Table
@@ -14,6 +15,7 @@ from edge.services import pulls
 from edge.services.fleet.hearing import Hearing
 from edge.services.ingest import commit, ledger
 from edge.services.members import next_sequence
+from edge.services.provisional import Provisionals
 from tests.simulation.planting import merging_otherwise, replaced, together
 
 LOST = {"title"}
@@ -202,3 +204,33 @@ def lost_spaces_untold():
         return changed
 
     return replaced(SqlMembers, "changed", make)
+
+
+def digests_keep_the_deleted():
+    """The digests of a space keep the rows that were deleted."""
+
+    def make(original):
+        return lambda self, deltas: original(self, [each for each in deltas if each.rows >= 0])
+
+    return replaced(SqlDigests, "add", make)
+
+
+def provisional_for_everybody():
+    """What edges have accepted is shown to people of other spaces too."""
+
+    def make(original):
+        return lambda self, session, members, unjudged: original(
+            self, session, _Everywhere(members), unjudged
+        )
+
+    return replaced(Provisionals, "of_device", make)
+
+
+class _Everywhere(dict):
+    """The memberships of a person who is in every space."""
+
+    def __contains__(self, _space):
+        return bool(self)
+
+    def __missing__(self, _space):
+        return next(iter(self.values()))
