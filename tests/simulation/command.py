@@ -14,6 +14,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.simulation import search
 from tests.simulation.clock import real_monotonic
 from tests.simulation.mutants import MUTANTS, planted
 from tests.simulation.plan import draw, plan_of_json
@@ -38,6 +39,9 @@ def arguments(given=None):
     parser.add_argument("--keep", action="store_true", help="keep shrunk plans as regressions")
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="plant a bug; it must be found")
+    parser.add_argument("--mutants", action="store_true", help="search for every planted bug")
+    parser.add_argument("--known", action="store_true", help="... in its known seed only")
+    parser.add_argument("--only", default="", help="... these bugs, separated by commas")
     parser.add_argument("--report", type=Path, help="write a summary in JSON here")
     return parser.parse_args(given)
 
@@ -103,6 +107,8 @@ def many(seeds, *, jobs, mutant=None):
 
 def main(given=None):
     options = arguments(given)
+    if options.mutants:
+        return search.main(options)
     if options.plan is not None:
         return _one(plan_of_json(json.loads(options.plan.read_text())), options)
     if options.runs == 1:

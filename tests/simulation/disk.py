@@ -66,7 +66,8 @@ class SeededConnection(sqlite3.Connection):
         before = _content(_log_of(self.path))
         done = super().execute("COMMIT")
         after = _content(_log_of(self.path))
-        torn = _torn(before, after, machine.moments)
+        synced = (before or b"")[: self.synced_bytes]
+        torn = _torn(synced, after, machine.moments)
         machine.doom = None
         machine.power_off(self.process, {self.path: (_content(self.path), torn)})
         raise ProcessKilled
