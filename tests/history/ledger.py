@@ -140,8 +140,7 @@ class Ledger:
         judged = {
             event["h"]
             for database, event in self._judged
-            if (event["n"], event["c"]) == identity
-            and self.is_valid(database, event["s"])
+            if (event["n"], event["c"]) == identity and self.is_valid(database, event["s"])
         }
         for found in (
             [claim for claim in claims if claim.origin.h in judged],

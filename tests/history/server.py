@@ -132,7 +132,6 @@ class ServerRecorder:
             "lineage": meta.get("lineage") or [],
         }
 
-
     def _is_migrated(self, connection):
         """Tell whether the file has every column that the app declares.
 

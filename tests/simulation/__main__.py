@@ -9,16 +9,22 @@ import sys
 
 HASH_SEED = "0"
 
-if __name__ == "__main__" and os.environ.get("PYTHONHASHSEED") != HASH_SEED:
-    # Sets of texts are in another order with every hash seed: the same seed needs the same order.
-    os.environ["PYTHONHASHSEED"] = HASH_SEED
-    os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606
 
-from tests.simulation import clock  # isort: skip  (before the product, which keeps references)
-from tests.simulation import substitutions
-from tests.simulation.command import main
+def run():
+    """Run the command in a process of its own, whose clock and hash seed are the simulation's."""
+    if os.environ.get("PYTHONHASHSEED") != HASH_SEED:
+        # Sets of texts are in another order with every hash seed: the same seed, the same order.
+        os.environ["PYTHONHASHSEED"] = HASH_SEED
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    from tests.simulation import clock  # first of all: the product keeps references to the time
+
+    assert clock.running() is None
+    from tests.simulation import substitutions
+    from tests.simulation.command import main
+
+    substitutions.install()
+    return main()
+
 
 if __name__ == "__main__":
-    assert clock.running() is None
-    substitutions.install()
-    sys.exit(main())
+    sys.exit(run())

@@ -9,10 +9,11 @@ import os
 import random
 import time
 from contextvars import ContextVar
+from typing import Any
 
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01: when every simulation begins."""
-PROCESS = ContextVar("process", default=None)
+PROCESS: ContextVar[Any] = ContextVar("process", default=None)
 """The simulated process that runs at the moment."""
 
 real_monotonic = time.monotonic
@@ -90,4 +91,4 @@ time.time, time.time_ns = _time, _time_ns
 time.monotonic = time.perf_counter = _monotonic
 time.monotonic_ns = time.perf_counter_ns = _monotonic_ns
 os.urandom = _urandom
-random._urandom = _urandom
+setattr(random, "_urandom", _urandom)  # noqa: B010  (what SystemRandom draws from)

@@ -101,7 +101,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
     def create_task(self, coroutine, *, name=None, context=None):
         self._tasks += 1
         task = SeededTask(coroutine, number=self._tasks, loop=self, name=name, context=context)
-        process = (PROCESS.get() if context is None else context.get(PROCESS))
+        process = PROCESS.get() if context is None else context.get(PROCESS)
         if process is not None:
             process.adopt(task)
         return task

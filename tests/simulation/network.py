@@ -10,6 +10,7 @@ import asyncio
 import enum
 import random
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tests.simulation.clock import PROCESS
 
@@ -227,7 +228,7 @@ class Stream:
         self._source = source.name
         self._target = target
         self.answered = loop.create_future()
-        self.refusal = None
+        self.refusal: Any = None
         self.is_over = False
         self.on_end = []
         self._up = Pipe(self, source.name, target)
@@ -419,7 +420,7 @@ async def serve_request(app, source, request, answered):
     async def receive():
         if body:
             return body.pop()
-        await asyncio.get_running_loop().create_future()
+        return await asyncio.get_running_loop().create_future()
 
     async def send(event):
         if event["type"] == "http.response.start":

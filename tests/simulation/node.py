@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from dataclasses import replace
+from typing import Any
 
 from core.fleet import Role
 from core.ids import TenantId
@@ -53,11 +54,11 @@ class FleetNode(Machine):
     """One node; `start` lets its supervisor run, `power_off` takes everything away."""
 
     def __init__(self, world, name, region, *, role):
-        self.process = None
+        self.process: Any = None
         super().__init__(world, name)
         self.region = region
         self.sqld = SimulatedSqld(self)
-        self._supervisor = None
+        self._supervisor: Any = None
         self._work = None
         self.restarts = 0
         self.settings = Settings(
@@ -100,8 +101,7 @@ class FleetNode(Machine):
         if process is not None and process.leaving is not None:
             process.leaving.set()
             process.is_wanted = False
-            while not process.is_dead:
-                await asyncio.sleep(0.05)
+            await self.world.wait_for(lambda: process.is_dead)
         self._end_supervisor()
         self.sqld.stop()
 
@@ -112,16 +112,20 @@ class FleetNode(Machine):
         elif self.process is not None:
             self.process.kill(is_power_lost=is_power_lost)
 
-    def power_off(self, process=None, images=None):
-        """Take the power away, in the middle of whatever happens (a doomed commit's file images)."""
+    def power_off(self, process=None, images: Any = None):
+        """Take the power away in the middle of whatever happens; `images` of a doomed commit."""
         self.world.fault("power", machine=self.name)
         self._end_supervisor()
         if process is not None:
-            process.kill(is_power_lost=True, images=images | {
-                path: image
-                for path, image in self.world.disks.images(process, is_power_lost=True).items()
-                if path not in images
-            })
+            process.kill(
+                is_power_lost=True,
+                images=images
+                | {
+                    path: image
+                    for path, image in self.world.disks.images(process, is_power_lost=True).items()
+                    if path not in images
+                },
+            )
         for own in (self.process, self.sqld.process):
             if own is not None and not own.is_dead:
                 own.kill(is_power_lost=True)
@@ -187,11 +191,6 @@ class FleetNode(Machine):
 
     def _begin(self, settings, role):
         process = Process(self, f"{self.name}/node")
-        process.fleet = process.public = process.internal = None
-        process.leaving = None
-        process.is_wanted = True
-        process.has_changed_role = False
-        process.streams = {}
         self.process = process
         self.world.processes.append(process)
         process.spawn(self._live(process, settings, role))
@@ -208,7 +207,7 @@ class FleetNode(Machine):
         app = build_fleet_application(self.world.app, settings, role, ending)
         events, answers = asyncio.Queue(), asyncio.Queue()
         events.put_nowait({"type": "lifespan.startup"})
-        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+        scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
         life = asyncio.create_task(app(scope, events.get, answers.put))
         told = await answers.get()
         if told["type"] == "lifespan.startup.complete":

@@ -4,11 +4,12 @@ import asyncio
 import shutil
 import sqlite3
 from contextlib import suppress
+from typing import Any
 
 import httpx
 
-from edge.services.tokens import mint
 from core.ids import PersonId
+from edge.services.tokens import mint
 from skerry_client import Skerry
 from tests.history.recorder import PhoneRecorder
 from tests.simulation.disk import Doom
@@ -61,11 +62,11 @@ class Phone(Machine):
         """The nodes it calls, the nearest first; with several it changes now and then."""
         self.is_roaming = False
         self.is_streaming = False
-        self.process = None
-        self.database = None
+        self.process: Any = None
+        self.database: Any = None
         self.app = world.app
         self.recorder = PhoneRecorder(world.history, name, person, now_ms=lambda: world.now_ms)
-        self._writer = None
+        self._writer: Any = None
         self._syncing = None
         self.message = ""
 
@@ -81,7 +82,9 @@ class Phone(Machine):
         """Return the node to call now."""
         nodes = [name for name in self.nodes if not self.world.machines[name].is_gone]
         if not nodes:
-            nodes = [name for name in self.world.node_names if not self.world.machines[name].is_gone]
+            nodes = [
+                name for name in self.world.node_names if not self.world.machines[name].is_gone
+            ]
         if self.is_roaming and len(nodes) > 1:
             return nodes[self.moments.randrange(len(nodes))]
         return nodes[0]

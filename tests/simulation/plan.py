@@ -149,16 +149,12 @@ class Drawing:
             mode = self.chance.choice(("cut", "swallow", "hold"))
             both = self.chance.random() < 0.7
             seconds = self.chance.choice((1, 3, 6, 12))
-            self.add(
-                self.moment(), "part", one, other=other, mode=mode, both=both, seconds=seconds
-            )
+            self.add(self.moment(), "part", one, other=other, mode=mode, both=both, seconds=seconds)
 
     def _primary_away(self):
         at_s, seconds = self.moment(0.1, 0.6), self.chance.choice((4, 6, 10))
         for edge in self.edges:
-            self.add(
-                at_s, "part", "primary", other=edge, mode="cut", both=True, seconds=seconds
-            )
+            self.add(at_s, "part", "primary", other=edge, mode="cut", both=True, seconds=seconds)
 
     def _roaming(self):
         for phone in self.names:

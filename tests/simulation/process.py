@@ -1,9 +1,10 @@
-"""Simulated processes and machines: what runs together, what dies together, what stays on a disk."""
+"""Simulated processes and machines: what runs together, dies together, and stays on a disk."""
 
 import asyncio
 import random
 from contextvars import Context
 from pathlib import Path
+from typing import Any
 
 from tests.simulation.clock import PROCESS
 
@@ -23,8 +24,8 @@ class Machine:
         self.clock_offset_us = 0
         self.is_disk_full = False
         self.is_gone = False
-        self.doom = None
-        self.fleet = None
+        self.doom: Any = None
+        self.fleet: Any = None
         self.entropy = random.Random(f"{world.seed} entropy {name}")
         self.moments = random.Random(f"{world.seed} moments {name}")
 
@@ -43,6 +44,13 @@ class Process:
         self.is_dead = False
         self.ready = self.loop.queue_of(self)
         self.connections = {}
+        self.fleet: Any = None
+        self.public: Any = None
+        self.internal: Any = None
+        self.leaving: Any = None
+        self.streams = {}
+        self.is_wanted = True
+        self.has_changed_role = False
         self.ended = []
         """Called once when the process is dead."""
         self._tasks = {}

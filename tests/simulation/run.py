@@ -489,7 +489,6 @@ class Run:
                 return False
         return True
 
-
     def _standings(self):
         """Return how far every node has come, for people."""
         found = {}
@@ -504,7 +503,9 @@ class Run:
                     "primary": node.fleet.leading.known().node,
                     "outbox": None if edge is None else edge.outbox.known_depth()[0],
                     "place": node.sqld.places.get(f"t-{TENANT}"),
-                    "log": len(node.sqld.logs[f"t-{TENANT}"].batches) if f"t-{TENANT}" in node.sqld.logs else None,
+                    "log": len(node.sqld.logs[f"t-{TENANT}"].batches)
+                    if f"t-{TENANT}" in node.sqld.logs
+                    else None,
                 }
             else:
                 found[node.name] = "not ready"

@@ -9,6 +9,7 @@ many batches a file holds stands in the file (`user_version`), so that a torn co
 import asyncio
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from libsql_client import LibsqlError
@@ -56,10 +57,10 @@ class SimulatedSqld:
     def __init__(self, machine):
         self.machine = machine
         self.world = machine.world
-        self.process = None
+        self.process: Any = None
         self.logs = {}
         self.places = {}
-        self._role = None
+        self._role: Any = None
         self._connections = {}
         self._followers = {}
         self._wanted = {}
@@ -311,7 +312,9 @@ class SimulatedSqld:
         if connection is None:
             path = self.file_of(namespace)
             if not is_new and not path.exists():
-                raise LibsqlError(f"Namespace `{namespace}` doesn't exist", "NAMESPACE_DOESNT_EXIST")
+                raise LibsqlError(
+                    f"Namespace `{namespace}` doesn't exist", "NAMESPACE_DOESNT_EXIST"
+                )
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -360,7 +363,8 @@ class SimulatedDatabase(product.SqldDatabase):
 
     async def _connected(self):
         if self._client is None:
-            self._client = SimulatedClient(sqld_of_process(), self.namespace)
+            client: Any = SimulatedClient(sqld_of_process(), self.namespace)
+            self._client = client
         return self._client
 
 

@@ -283,7 +283,7 @@ def _remember_signatures():
             known[key] = parse(cls, fn, namespace)
         return known[key]
 
-    ParsedSignature.from_fn = classmethod(from_fn)
+    _replace(ParsedSignature, "from_fn", classmethod(from_fn))
 
 
 def _replace(module, name, value):

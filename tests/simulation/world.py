@@ -6,6 +6,7 @@ import shutil
 import sys
 import traceback
 from contextvars import Context
+from typing import Any
 
 from core.ids import PersonId
 from edge.cli.node import _join
@@ -48,7 +49,7 @@ class World:
         self.complaints = []
         self.counts = {}
         self.leader = ""
-        self.operator_key = None
+        self.operator_key: Any = None
         self.is_settling = False
         self.is_sparse = False
         """Whether only the end is told of servers, not what they do meanwhile."""
@@ -222,7 +223,9 @@ class World:
         if role is None:
             status, told = await self.ask(self.leader, "DELETE", path)
         else:
-            status, told = await self.ask(self.leader, "PUT", path, {"role": role, "kind": "region"})
+            status, told = await self.ask(
+                self.leader, "PUT", path, {"role": role, "kind": "region"}
+            )
         return status, told
 
     async def wait_for(self, condition, *, seconds_max=READY_S_MAX, why=""):
@@ -241,9 +244,7 @@ class World:
         primary = self.add_machine(FleetNode(self, "primary", "", role="primary"))
         self.node_names.append("primary")
         self.leader = "primary"
-        self.operator_key = self.process.run(
-            KeyFiles(primary.settings.keys_folder).development_key
-        )
+        self.operator_key = self.process.run(KeyFiles(primary.settings.keys_folder).development_key)
         primary.start()
         await self.wait_for(lambda: primary.is_ready, why="the primary does not start")
         for region in regions:

@@ -203,7 +203,7 @@ class Writer:
             self._note_of(transaction, moments, space, site)
             if moments.random() < 0.3:
                 other = self._some_site(database, moments, space)
-                if other.row_id != site.row_id:
+                if other is not None and other.row_id != site.row_id:
                     transaction.edit(self._site, other.row_id, visits=Add(2))
         return "several"
 

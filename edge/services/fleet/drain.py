@@ -9,8 +9,8 @@ Invariants
   D3  no device waits for another one's failure; while the primary is away, one batch asks for all
   D4  times are rebased by how far the device's clock was off when it sent them, not by how long
       they have waited here
-  D5  a gap that nobody fills ends: what lies behind it is moved aside, and the phone, which has kept
-      it, is told
+  D5  a gap that nobody fills ends: what lies behind it is moved aside, and the phone, which has
+      kept it, is told
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ BATCH_BYTES_MAX: Final = 1024 * 1024
 PARKED_S: Final = 30.0
 """A device that cannot go on is asked about twice a minute: its phone has to act meanwhile."""
 GAPS_MAX: Final = 4
-"""Answers that a device's counters have a gap, two minutes of them: only a primary that was set back
-says so, and a phone that has nothing to fill the gap with must hear of it to become another one."""
+"""Answers that a device's counters have a gap, two minutes of them: only a primary that was set
+back says so, and a phone that cannot fill the gap must hear of it to become another one."""
 HEADS_MAX: Final = 512
 """Devices looked up at once; each is served one batch before the next look."""
 IDLE_S: Final = 1.0

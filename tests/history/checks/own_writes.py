@@ -5,9 +5,10 @@ every mutation of this phone that wrote to the row shows (or something later in 
 with a mutation that nobody has judged is there; and the view of a counter is the confirmed sum plus
 what is not confirmed yet, each once.
 
-Excused: refused mutations; what a backup did not have; merged ones in rows that the phone no longer
-holds (H02 and H16 decide whether it should), or held as a tombstone that was dropped; after a database was set back, mutations
-that it has not got again.
+Excused: refused mutations, from when the phone knows that all up to them are judged; what a backup
+did not have; merged ones in rows that the phone no longer holds (H02 and H16 decide whether it
+should), or held as a tombstone that was dropped; fields that a downgraded app does not know; after
+a database was set back, mutations that it has not got again.
 """
 
 from collections import defaultdict

@@ -6,8 +6,8 @@ moment plus the additions of this phone that the row does not hold yet, plus tho
 that are shown as provisional (`others`). It needs the sequences of all writes (an in-process
 primary).
 
-Excused: databases that were set back; mutations that were refused before the phone's file was opened
-again; rows that the phone no longer holds.
+Excused: databases that were set back; mutations that were refused before the phone's file was
+opened again; rows that the phone no longer holds.
 """
 
 from collections import defaultdict
