@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from sync_protocol.faults import FaultKind
 from sync_protocol.messages.repair import Repair
 from sync_protocol.session import effects as do
 from sync_protocol.session.client_reads import after_lane
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
     from sync_protocol.messages.fault import Fault
     from sync_protocol.session.client import ClientSession
+
+ACCEPTED_WAIT_MS: Final = 5_000
+"""An edge drains within five seconds of its primary's return, and only a primary renews."""
 
 
 def faulted(session: ClientSession, event: Fault) -> ClientState:
@@ -38,6 +42,9 @@ def _greet(session: ClientSession, event: Fault) -> ClientState:
 
 
 def _renew(session: ClientSession, event: Fault) -> ClientState:
+    if event.fault == FaultKind.CLONED_DEVICE and session.lane.has_accepted:
+        # The next link sends it again, and hears what became of it (P3 of the push lane).
+        return session.leave(after_ms=event.retry_after_ms or ACCEPTED_WAIT_MS)
     session.effects.append(do.BecomeNew())
     return session.leave(after_ms=event.retry_after_ms)
 

@@ -3,6 +3,8 @@
 Invariants
   P1  at most one push is unanswered
   P2  nothing leaves the queue here: `Settle` hands receipts to the store, which decides by them
+  P3  a device takes no new identity while something that it has sent on the link is only accepted:
+      that is judged under the old one, and would be merged twice
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ class PushLane:
         self.mutations_max = limits.MUTATIONS_PER_PUSH_MAX
         self.gap_at: int | None = None
         """What the server had when it last told of a gap; the same again means a lost history."""
+        self.has_accepted = False
+        """Whether something that was sent on this link was answered `accepted` (P3)."""
         self.is_queued = False
         """Whether mutations were queued after the store was last asked."""
         self.effects = effects
@@ -53,6 +57,7 @@ class PushLane:
         self.device = device
         self.after = 0
         self.gap_at = None
+        self.has_accepted = False
         self.mutations_max = limits.MUTATIONS_PER_PUSH_MAX
         self.state = self.prepare()
 
@@ -110,6 +115,7 @@ def _pushed(lane: PushLane, event: Pushed) -> LaneState:
     # What was not sent cannot have been answered: it would not be pushed before the next link.
     answered = min(_answered_through(event) or lane.through, lane.through)
     lane.after = max(lane.after, answered)
+    lane.has_accepted |= any(receipt.outcome == "accepted" for receipt in event.receipts)
     lane.effects.append(Settle(event))
     return lane.prepare()
 

@@ -6,7 +6,9 @@ gets the receipt `accepted`, and lies on this node's disk before that.
 Invariants
   A1  an `accepted` receipt is given for what is durable in the outbox, and for nothing else
   A2  a device's counters stay contiguous, from what the replica knows or the outbox holds
-  A3  the same counter with another payload is a clone; as far as its push repeats, it is answered
+  A3  the same counter with another payload is a clone; as far as its push repeats, it is answered.
+      Only what the primary has judged tells so: of two copies that each had one accepted, at two
+      nodes or at one, the primary decides which keeps the number
   A4  only the primary tells a device twice of the same gap, which makes it a new one: this node may
       just not have heard of what the device has sent elsewhere
 """
@@ -207,7 +209,7 @@ class Acceptance:
                 fresh.append(mutation)
             elif kept != mutation.hash:
                 if fresh or (index == 0 and not standing.same):
-                    raise _cloned()
+                    raise Unavailable("Another copy of the device has sent something else here.")
                 return rest[:index], []
         return rest, fresh
 

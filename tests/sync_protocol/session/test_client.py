@@ -15,13 +15,14 @@ from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
-from sync_protocol.messages.pushed import Pushed
+from sync_protocol.messages.pushed import Pushed, Receipt
 from sync_protocol.messages.repair import Repair
 from sync_protocol.messages.repaired import Repaired
 from sync_protocol.messages.welcome import Welcome
 from sync_protocol.session import effects as do
 from sync_protocol.session import events as on
 from sync_protocol.session.client import ClientSession
+from sync_protocol.session.client_faults import ACCEPTED_WAIT_MS
 from sync_protocol.session.reactions import REACTIONS, Reaction
 from sync_protocol.session.states import ClientState, LaneState
 
@@ -461,6 +462,32 @@ def test_a_gap_is_filled_from_where_the_server_stands_and_only_once():
     assert prepare.after_counter == 2
     session.handle(on.PushReady(PUSH, through=5))
     assert "BecomeNew" in names(receive(session, fault("counter-gap", "push", merged_through=2)))
+
+
+def test_a_clone_takes_no_new_identity_before_what_was_accepted_is_judged():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(2, 9, receipts=[Receipt(5, "accepted", 0)]))
+    session.handle(on.PushReady(PUSH, through=6))
+    effects = receive(session, fault("cloned-device", "push"))
+    assert effects[0] == do.Reconnect(ACCEPTED_WAIT_MS, 0), "else it would be merged twice"
+    assert "BecomeNew" not in names(effects)
+    session.handle(on.Connected(HELLO))
+    assert do.PreparePush(7, 0, 5_000) in receive(session, WELCOME), "all of it is sent again"
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(5, 9, merged=[(5, 5, 9)]))
+    session.handle(on.PushReady(PUSH, through=6))
+    assert names(receive(session, fault("cloned-device", "push")))[0] == "BecomeNew"
+
+
+def test_a_history_that_a_server_has_lost_is_not_waited_for():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(2, 9, receipts=[Receipt(5, "accepted", 0)]))
+    for _ in range(2):
+        session.handle(on.PushReady(PUSH, through=6))
+        effects = receive(session, fault("counter-gap", "push", merged_through=5))
+    assert names(effects)[0] == "BecomeNew"
 
 
 def test_reconnects_back_off_until_something_succeeds():
