@@ -3,8 +3,8 @@
 The databases are real SQLite files. A connection of a simulated process notes what SQLite has
 synced (a commit with `synchronous=FULL` syncs its log; with NORMAL only a checkpoint does). When a
 process is killed its files stay as they were; when the power goes, the log loses a seeded part of
-what was not synced, and the sector at the cut may be torn. A doomed machine loses its power in the middle of
-a commit, which leaves any prefix of that commit's log.
+what was not synced, and the sector at the cut may be torn. A doomed machine loses its power in the
+middle of a commit, which leaves any prefix of that commit's log.
 """
 
 import sqlite3

@@ -362,7 +362,7 @@ class Run:
         self._lose_strangers(leader)
 
     def _lose_strangers(self, leader):
-        """Give up nodes that joined after the backup: its control database does not know them."""
+        """Give up nodes that joined what is lost: the leader's control database has not got them."""
         if leader.fleet is None or not leader.is_ready:
             return
         known = {entry.node for entry in leader.fleet._trust.nodes()}
@@ -449,8 +449,12 @@ class Run:
                 await world.wait_for(lambda n=node: n.is_ready, seconds_max=120)
             except TimeoutError:
                 raise NotSettled(f"{node.name} does not start again") from None
-        if not await self._find_leader(seconds_max=60):
-            raise NotSettled("nobody leads")
+        if not await self._find_leader(seconds_max=30):
+            # The operator who found nobody to promote finds somebody now.
+            await self._do_promote(world.nodes()[0].name, force=True)
+            if not await self._find_leader(seconds_max=60):
+                raise NotSettled("nobody leads")
+        self._lose_strangers(world.machines[world.leader])
 
     async def _until_quiet(self):
         world = self.world

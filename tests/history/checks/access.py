@@ -72,8 +72,8 @@ def _views(evidence, known):
             spaces = told
         mine = None
         for row in event["rows"]:
-            if row[2] in spaces:
-                continue
+            if row[2] in spaces or not row[3][0]:
+                continue  # What is only pending on a row that is not here is shown to nobody.
             if mine is None:
                 mine = {(c["collection"], c["id"]) for origin in own for c in origin.changes}
             if (row[0], row[1]) not in mine:

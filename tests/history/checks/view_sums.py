@@ -36,6 +36,8 @@ def check(evidence):
         owned = set(own)
         for told in event["rows"]:
             key = (told[0], told[1])
+            if key not in held and not told[3][0]:
+                continue
             for name in fields.get(key, ()):
                 wrong = _field(
                     evidence, adding[key, name], phone, index, owned, event, held.get(key),
