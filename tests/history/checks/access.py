@@ -76,5 +76,16 @@ def _views(evidence, known):
                 continue  # What is only pending on a row that is not here is shown to nobody.
             if mine is None:
                 mine = {(c["collection"], c["id"]) for origin in own for c in origin.changes}
-            if (row[0], row[1]) not in mine:
+            if (row[0], row[1]) not in mine and not _is_member(evidence.tale, phone, row[2], index):
                 yield index, f"{phone} shows {row[0]}/{row[1]} of {row[2]!r}, which it is not in"
+
+
+def _is_member(tale, phone, space, index):
+    """Tell whether a node knew by then that the person is in a space, though the phone did not:
+    what is provisional may come a moment before the round that tells of the space.
+    """
+    person = tale.phones[phone].person
+    sequence = max(
+        (look.sequence for look in tale.looks if look.is_server and look.index <= index), default=0
+    )
+    return tale.ledger.role(person, space, sequence) is not None

@@ -5,7 +5,8 @@ mutation is merged under one identity only; one identity is one mutation; the le
 mutation that nobody made; nobody is told of a counter that was never used.
 
 Excused: `accepted` is not an outcome; after `promote-force` or `restore` a mutation is judged anew,
-and what is told from then on must be the same; between copies of a phone that nothing tells apart
+and what is told from then on must be the same; what a primary told that had been replaced by then;
+between copies of a phone that nothing tells apart
 (one was restored before it heard) nothing is decided.
 """
 
@@ -47,14 +48,23 @@ def _told(evidence, claim, forks):
         last, previous = previous, told
         if last is None or last[2] == outcome or any(last[0] < at < index for at in forks):
             continue
+        if not _counts(evidence.tale, last):
+            continue
         yield index, f"{claim} was {last[2]} (told {last[1]}), then {outcome}"
     if previous is None or claim.outcome is None:
         return
     ledger = evidence.tale.ledger
     is_taken = any(ledger.taken.get((n, claim.c)) is claim for n in claim.ns)
-    is_later = any(at > previous[0] for at in forks)
+    is_later = any(at > previous[0] for at in forks) or not _counts(evidence.tale, previous)
     if is_taken and ledger.has_outcomes and claim.outcome != previous[2] and not is_later:
         yield previous[0], f"{claim} was told {previous[2]}, and the ledger says {claim.outcome}"
+
+
+def _counts(tale, told):
+    """Tell whether an outcome is of a commit that the last primary goes on from: one that was
+    replaced while nobody could tell it so may have gone on for a while.
+    """
+    return tale.ledger.is_valid(told[6], tale.events[told[0]]["s"] or 1)
 
 
 def _ghosts(evidence):
