@@ -140,12 +140,17 @@ def _one(plan, options):
 
 def _many(options):
     started, done, failed = real_monotonic(), 0, []
-    statistics, families = Counter(), Counter()
+    statistics, families, digests = Counter(), Counter(), {}
+    fewest = None
     seeds = range(options.seed, options.seed + options.runs)
     for told in many(seeds, jobs=options.jobs, mutant=options.mutant):
         done += 1
         statistics.update(told["statistics"])
         families.update(draw(told["seed"]).families)
+        digests[told["seed"]] = told["digest"]
+        if told["statistics"]:
+            made = told["statistics"]["mutations"]
+            fewest = made if fewest is None else min(fewest, made)
         if told["problem"] or told["violations"]:
             failed.append(told)
             print(f"seed {told['seed']} fails")
@@ -157,7 +162,9 @@ def _many(options):
     print(f"{done} simulations in {seconds:.0f} s ({done / seconds * 60:.0f} a minute): ", end="")
     print(f"{len(failed)} failed" if failed else "nothing is wrong")
     if options.report is not None:
-        options.report.write_text(_report(options, failed, statistics, families, seconds))
+        found = {"statistics": dict(sorted(statistics.items())), "mutations_min": fewest}
+        found |= {"families": dict(families.most_common()), "digests": digests}
+        options.report.write_text(_report(options, failed, found, seconds))
     if failed and not options.no_shrink:
         worst = min(failed, key=lambda told: told["seed"])
         plan = draw(worst["seed"])
@@ -200,7 +207,7 @@ def _kinds(outcome):
     return kinds | ({outcome.problem.split(":")[0]} if outcome.problem else set())
 
 
-def _report(options, failed, statistics, families, seconds):
+def _report(options, failed, found, seconds):
     commit = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"],
         cwd=ROOT, capture_output=True, text=True, check=False,
@@ -213,7 +220,6 @@ def _report(options, failed, statistics, families, seconds):
         "seconds": round(seconds),
         "per_minute": round(options.runs / seconds * 60),
         "failed": [told["seed"] for told in failed],
-        "families": dict(families.most_common()),
-        "statistics": dict(sorted(statistics.items())),
+        **found,
     }
     return json.dumps(content, indent=1) + "\n"

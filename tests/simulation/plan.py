@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 SECONDS = 20.0
 """Virtual seconds of writing and of faults; settling comes after them."""
-WRITES = (235, 265)
+WRITES = (265, 295)
 PHONES = (3, 5)
 REGIONS = ("ams", "syd", "gru")
 PEOPLE = ("ann", "ben", "cyd")

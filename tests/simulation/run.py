@@ -3,6 +3,7 @@
 import asyncio
 import random
 import shutil
+import traceback
 from dataclasses import dataclass, field
 
 from core.fleet import Role
@@ -362,7 +363,7 @@ class Run:
         self._lose_strangers(leader)
 
     def _lose_strangers(self, leader):
-        """Give up nodes that joined what is lost: the leader's control database has not got them."""
+        """Give up nodes that joined what is lost: the leader's control database lacks them."""
         if leader.fleet is None or not leader.is_ready:
             return
         known = {entry.node for entry in leader.fleet._trust.nodes()}
@@ -527,6 +528,9 @@ def carry_out(plan, folder, *, judge=check):
             world.run(run.live(), seconds_max=RUN_S_MAX)
     except AssertionError as problem:
         outcome.problem = f"{type(problem).__name__}: {problem}"
+    except Exception as problem:  # noqa: BLE001  (whatever escapes is the run's failure)
+        last = "".join(traceback.format_exception(problem)[-3:])
+        outcome.problem = f"{type(problem).__name__}: {problem}\n{last}"
     outcome.events = world.history.events
     outcome.counts = {**world.counts, **world.network.counts}
     outcome.complaints = world.complaints

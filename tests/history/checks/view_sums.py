@@ -32,22 +32,26 @@ def check(evidence):
     fields = defaultdict(list)
     for key, name in adding:
         fields[key].append(name)
-    for index, phone, event, own, held in tale.views:
-        owned = set(own)
-        for told in event["rows"]:
-            key = (told[0], told[1])
-            if key not in held and not told[3][0]:
-                continue
-            for name in fields.get(key, ()):
-                wrong = _field(
-                    evidence, adding[key, name], phone, index, owned, event, held.get(key),
-                    told[4].get(name), name,
-                )  # fmt: skip
-                if wrong:
-                    yield index, f"{phone}: {name_of(key)}.{name} shows {wrong}"
+    for view in tale.views:
+        yield from _view(evidence, view, adding, fields)
 
 
-def _field(evidence, adding, phone, index, owned, event, row, shown, name):  # noqa: PLR0917
+def _view(evidence, view, adding, fields):
+    index, phone, event, own, held = view
+    owned = set(own)
+    for told in event["rows"]:
+        key = (told[0], told[1])
+        if key not in held and not told[3][0]:
+            continue
+        for name in fields.get(key, ()):
+            seen = (phone, index, owned, event, name)
+            wrong = _field(evidence, adding[key, name], seen, held.get(key), told[4].get(name))
+            if wrong:
+                yield index, f"{phone}: {name_of(key)}.{name} shows {wrong}"
+
+
+def _field(evidence, adding, seen, row, shown):
+    phone, index, owned, event, name = seen
     parts = []
     if row is not None and row.fields.get(name) is not None:
         parts.append(tuple(row.fields[name]))
