@@ -9,9 +9,12 @@ import pytest
 
 from skerry_client import Add, Skerry
 from skerry_client.link import LinkLost
+from sync_protocol.messages.cursor import Cursor
+from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
+from sync_protocol.messages.pushed import Pushed
 from sync_protocol.messages.welcome import Welcome
 from tests.clients.python.links import check
 from tests.clients.python.node_link import Fleet
@@ -288,6 +291,27 @@ async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_re
     assert (ann.store._meta.database, ann.store._meta.replicated) == (known, 0)
     ann.store.greet(earlier)
     assert (ann.store._meta.database, ann.store._meta.replicated) == ("earlier", 90)
+
+
+@pytest.mark.parametrize("later", [Welcome, Page])
+async def test_a_receipt_of_another_primary_frees_nothing(world, later):
+    """An answer to a push names no database: the phone has said hello to another one."""
+    store = world.phone("ann").store
+    store.greet(Welcome(1, 7, "a", 300, 1, "", 0, "replay", replicated=300))
+    read = Page(Cursor("a", 300), more=False, checkpoint=Checkpoint(300, {}), replicated=300)
+    store.finish(read)
+    world.phones["ann"].insert(Airfield, space=NORTH, visits=Add(1))
+    store.record(Pushed(1, 170, merged=[(1, 1, 170)]))
+    if later is Page:
+        store.finish(msgspec.structs.replace(read, cursor=Cursor("a", 301), replicated=301))
+    store.greet(Welcome(1, 7, "a", 302, 1, "", 0, "replay", replicated=302))
+    assert [entry.counter for entry in store.waiting()] == [1], "it has not come to `a`"
+    store.record(Pushed(1, 302, merged=[(1, 1, 302)], replicated=303))
+    last = Page(Cursor("a", 303), more=False, checkpoint=Checkpoint(303, {}), merged_through=1)
+    store.finish(last)
+    assert store.batch(after=0, mutations_max=9, bytes_max=9_999) == []
+    (count,) = store._connection.execute("SELECT count(*) FROM _mutation_queue").fetchone()
+    assert count == 0, "now its own database has told of it"
 
 
 async def test_what_the_new_primary_merges_shows_until_its_rows_are_read(world):

@@ -65,6 +65,7 @@ def become_new(
     meta.put("installation", installation)
     meta.put("device", None)
     meta.put("counter", len(waiting))
+    meta.put("judged_by", None)
 
 
 def _rewrite_rejected(connection: sqlite3.Connection, app: App, renumbering: Renumbering) -> None:

@@ -74,6 +74,16 @@ class Meta:
         self.put("database", database)
         self.put("replicated", max(known, sequence))
 
+    def judged(self, database: str) -> int:
+        """Return up to which counter a database itself has told that it has judged this device."""
+        return self.get("judged", 0) if self.get("judged_by") == database else 0
+
+    def note_judged(self, database: str, counter: int) -> None:
+        """Note up to where a database has judged: it never becomes less, but databases change."""
+        counter = max(self.judged(database), counter)
+        self.put("judged_by", database)
+        self.put("judged", counter)
+
     def put_cursor(self, key: str, cursor: Cursor | None) -> None:
         """Write `cursor` or `staged_cursor`."""
         self.put(key, None if cursor is None else _encode_cursor(cursor))

@@ -4,10 +4,12 @@ Invariants
   Q1  counters of this installation are contiguous from 1; `device` 0 in a key means "this one"
   Q2  a payload is sent with the same bytes every time
   Q3  an entry goes only when it has a final receipt whose sequence both the cursor and what is
-      replicated have reached. One that the cursor alone has reached is retained: its rows hold it,
-      so it is not pending (no `_pending_change`), not waiting and not folded, and is only there to
-      be sent again to a database that has lost it. So is one that was refused: the app finds it in
-      `_rejected`, and its place keeps the counters whole for a node that has not heard of it
+      replicated have reached, and the cursor's database has told that it has judged it: an answer
+      to a push names no database, and may be another primary's. One that the cursor alone has
+      reached is retained: its rows hold it, so it is not pending (no `_pending_change`), not
+      waiting and not folded, and is only there to be sent again to a database that has lost it. So
+      is one that was refused: the app finds it in `_rejected`, and its place keeps the counters
+      whole for a node that has not heard of it
   Q4  entries of other devices (outcome `provisional`) are one set, replaced as a whole, never sent
 """
 
@@ -136,11 +138,15 @@ class Queue:
             f"UPDATE _mutation_queue SET settled = 1 {where}", (1, merged_through)
         )
 
-    def prune(self, sequence: int, *, replicated: int) -> None:
-        """Drop what the rows hold at `sequence` and is replicated; retain what is not (Q3)."""
+    def prune(self, sequence: int, *, replicated: int, judged: int) -> None:
+        """Drop what the rows hold at `sequence` and is replicated; retain what is not (Q3).
+
+        `judged`: the last counter of this phone's that the rows' database has told of.
+        """
         for key in self._connection.execute(
-            f"SELECT device, counter FROM _mutation_queue WHERE {_FINAL} AND sequence <= ?",
-            (min(sequence, replicated),),
+            f"SELECT device, counter FROM _mutation_queue WHERE {_FINAL} AND sequence <= ? "
+            "AND (device <> 0 OR counter <= ?)",
+            (min(sequence, replicated), judged),
         ).fetchall():
             self._drop(*key)
         for key in self._connection.execute(

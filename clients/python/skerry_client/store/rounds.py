@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from skerry_client.store.confirmed import Confirmed
     from skerry_client.store.meta import Meta
     from skerry_client.store.queue import Queue
+    from sync_protocol.messages.cursor import Cursor
     from sync_protocol.messages.page import Rows
     from sync_protocol.messages.poke import Poke
     from sync_protocol.messages.provisional import ProvisionalMutation
@@ -91,10 +92,10 @@ class Rounds:
             horizon = max(horizon, staged.horizon)
             merged_through = max(merged_through, staged.merged_through)
         self.unstage()
-        sequence = page.cursor.sequence
         self._meta.note_replicated(page.cursor.database, page.replicated)
         self._queue.settle(merged_through)
-        self._queue.prune(sequence, replicated=self._meta.replicated)
+        self._meta.note_judged(page.cursor.database, merged_through)
+        self._prune(page.cursor)
         self.show_provisional(page.provisional)
         self._meta.put_cursor("cursor", page.cursor)
         self._meta.put("horizon", max(horizon, self._meta.get("horizon", 0)))
@@ -109,10 +110,11 @@ class Rounds:
         rows = self._apply_spaces(poke.spaces)
         self._meta.note_replicated(cursor.database, poke.replicated)
         self._queue.settle(poke.merged_through)
-        self._queue.prune(poke.sequence, replicated=self._meta.replicated)
+        self._meta.note_judged(cursor.database, poke.merged_through)
+        moved = msgspec.structs.replace(cursor, sequence=poke.sequence)
+        self._prune(moved)
         if poke.provisional is not None:
             self.show_provisional(poke.provisional)
-        moved = msgspec.structs.replace(cursor, sequence=poke.sequence)
         self._meta.put_cursor("cursor", moved)
         return self._verified(rows, poke.digests)
 
@@ -124,6 +126,14 @@ class Rounds:
             schema_version=self._app.version,
             collections=self._app.collections,
         )
+
+    def prune(self, replicated: int) -> None:
+        """Drop or retain what has its receipt (Q3); `replicated` is news of the same database."""
+        cursor, database = self._meta.cursor, self._meta.database
+        if replicated and database is not None:
+            self._meta.note_replicated(database, replicated)
+        if cursor is not None:
+            self._prune(cursor)
 
     def repair(self, repaired: Repaired) -> Applied:
         """Replace the damaged buckets of one space by what the server has in them."""
@@ -191,6 +201,11 @@ class Rounds:
             self._queue.merged(first, last, sequence, only_accepted=True)
         for receipt in page.receipts:
             self._queue.judge(receipt, only_accepted=True)
+
+    def _prune(self, cursor: Cursor) -> None:
+        meta = self._meta
+        judged = meta.judged(cursor.database)
+        self._queue.prune(cursor.sequence, replicated=meta.replicated, judged=judged)
 
     def _apply_spaces(self, spaces: Iterable[msgspec.Raw]) -> int:
         count = 0

@@ -132,6 +132,7 @@ class Store:
             database, device = self._meta.database, self._meta.device
             if not welcome.stale:  # else it may be an earlier database than the one read before
                 self._meta.note_replicated(welcome.database, welcome.replicated)
+                self._meta.note_judged(welcome.database, welcome.merged_through)
             is_other_database = database not in {None, welcome.database}
             is_renamed = device not in {0, welcome.device}
             if is_renamed and is_other_database:
@@ -207,12 +208,12 @@ class Store:
                 self._queue.merged(first, last, sequence)
             for receipt in receipts:
                 self._queue.judge(receipt)
-            self._prune(replicated)
+            self._rounds.prune(replicated)
 
     def note_replicated(self, sequence: int) -> None:
         """Note up to where commits outlive the primary, and drop what is safe by that."""
         with self._write():
-            self._prune(sequence)
+            self._rounds.prune(sequence)
 
     def show_provisional(self, mutations: Sequence[ProvisionalMutation]) -> None:
         """Replace the set of other devices' mutations that nobody has judged yet."""
@@ -355,14 +356,6 @@ class Store:
             keeps_settled=is_settled,
         )
         self._mark_pending()
-
-    def _prune(self, replicated: int = 0) -> None:
-        """Drop or retain what has its receipt (Q3); `replicated` is news of the same database."""
-        cursor, database = self._meta.cursor, self._meta.database
-        if replicated and database is not None:
-            self._meta.note_replicated(database, replicated)
-        if cursor is not None:
-            self._queue.prune(cursor.sequence, replicated=self._meta.replicated)
 
     def _fresh(self) -> None:
         self._confirmed = Confirmed(self._connection, self._tables)
