@@ -172,6 +172,16 @@ class Queue:
             )
             self._dirty(device, counter, counter)
 
+    def forget_former(self) -> None:
+        """Drop what was judged under earlier numbers of this phone: another database is read now.
+
+        The sequences of those receipts are the lost database's; no round will ever come to them.
+        """
+        for key in self._connection.execute(
+            f"SELECT device, counter FROM _mutation_queue WHERE device <> 0 AND {_FINAL}"
+        ).fetchall():
+            self._drop(*key)
+
     def revive(self, *, after: int) -> None:
         """Let mutations above a counter wait again: the database that judged them has lost them.
 
