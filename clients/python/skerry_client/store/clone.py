@@ -66,6 +66,7 @@ def become_new(
     meta.put("device", None)
     meta.put("counter", len(waiting))
     meta.put("judged_by", None)
+    meta.put("former", meta.get("former") or meta.database)  # whose receipts the others have
 
 
 def _rewrite_rejected(connection: sqlite3.Connection, app: App, renumbering: Renumbering) -> None:

@@ -175,7 +175,7 @@ class Queue:
     def forget_former(self) -> None:
         """Drop what was judged under earlier numbers of this phone: another database is read now.
 
-        The sequences of those receipts are the lost database's; no round will ever come to them.
+        The sequences of those receipts are the lost database's; no round need ever come to them.
         """
         for key in self._connection.execute(
             f"SELECT device, counter FROM _mutation_queue WHERE device <> 0 AND {_FINAL}"

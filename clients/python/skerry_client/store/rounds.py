@@ -92,8 +92,9 @@ class Rounds:
             horizon = max(horizon, staged.horizon)
             merged_through = max(merged_through, staged.merged_through)
         self.unstage()
-        if self._meta.database not in {None, page.cursor.database}:
+        if self._meta.get("former") not in {None, page.cursor.database}:
             self._queue.forget_former()
+            self._meta.put("former", None)
         self._meta.note_replicated(page.cursor.database, page.replicated)
         self._queue.settle(merged_through)
         self._meta.note_judged(page.cursor.database, merged_through)

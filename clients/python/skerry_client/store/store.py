@@ -135,8 +135,6 @@ class Store:
                 self._meta.note_judged(welcome.database, welcome.merged_through)
             is_other_database = database not in {None, welcome.database}
             is_renamed = device not in {0, welcome.device}
-            if is_other_database and not welcome.stale:
-                self._queue.forget_former()
             if is_renamed and is_other_database:
                 self._queue.revive(after=0)
             elif not is_renamed and not welcome.stale:
