@@ -105,6 +105,19 @@ class Evidence:
         return {key: [found[key][sequence] for sequence in sorted(found[key])] for key in found}
 
     @cached_property
+    def _made(self):
+        """Every identity: the claims that have had it, and when they were made."""
+        found = defaultdict(list)
+        for claim in self.tale.claims:
+            for n in claim.ns:
+                found[n, claim.c].append(claim)
+        return found
+
+    def made_as(self, identity, index):
+        """Return the mutations that had an identity by then: several after a phone was copied."""
+        return [claim for claim in self._made[identity] if claim.index <= index]
+
+    @cached_property
     def is_timed(self):
         """Whether the sequence of every mutation is known: then every version can be judged."""
         return bool(self.tale.ledger.sequences) and all(

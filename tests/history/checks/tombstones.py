@@ -2,9 +2,11 @@
 
 Decided: every living row of every replica is alive by the stamp of an insert or a restore that was
 accepted (or by the primary's own, n = 1, in an app where it revives rows: `edit_wins`, or what
-rules derive); a row whose tombstone was collected comes back by a later insert only.
+rules derive); while a tombstone is held, only a later insert or restore brings its row back.
 
-Excused: stamps whose mutation the history does not tell (unknown devices, databases set back).
+Excused: rows whose tombstone a node had collected (it holds no stamp to compare with: a phone whose
+clock is behind may insert the row again); stamps whose mutation the history does not tell (unknown
+devices, databases set back).
 """
 
 from collections import defaultdict
@@ -39,7 +41,8 @@ def _row(evidence, look, row, births, dead):
         dead[row.key] = row.alive
         return
     buried = dead.get(row.key)
-    if buried is not None and (h, n) <= buried[:2]:
+    is_collected = row.key in evidence.tale.ledger.collected
+    if buried is not None and (h, n) <= buried[:2] and not is_collected:
         yield (
             look.index,
             f"{look.viewer}: {name_of(row.key)} is alive at {h}, deleted at {buried[0]}",

@@ -6,7 +6,8 @@ moment plus the additions of this phone that the row does not hold yet, plus tho
 that are shown as provisional (`others`). It needs the sequences of all writes (an in-process
 primary).
 
-Excused: databases that were set back; mutations that were refused before the phone's file was
+Excused: databases that were set back; identities that several mutations have had by then (copies
+of a phone); mutations that were refused before the phone's file was
 opened again; rows that the phone no longer holds.
 """
 
@@ -61,8 +62,10 @@ def _field(evidence, adding, seen, row, shown):
             if is_pending is None:
                 return ""
         else:
-            others = event.get("others") or ()
-            is_pending = any([n, claim.c] in others for claim in origin.claims for n in claim.ns)
+            shown_as = _shown(origin, event.get("others") or (), index)
+            if any(len(evidence.made_as(identity, index)) > 1 for identity in shown_as):
+                return ""
+            is_pending = bool(shown_as)
         if is_pending:
             parts += [counted(payload) for payload in payloads]
     evidence.counted["counters viewed"] += 1
@@ -70,6 +73,15 @@ def _field(evidence, adding, seen, row, shown):
     total = sum(delta for at, delta in parts if at == epoch)
     expected = None if epoch is None else [epoch, total]
     return "" if shown == expected else f"{shown}, where {expected} is true"
+
+
+def _shown(origin, others, index):
+    """Return the identities under which a phone shows another device's mutation by now."""
+    return [
+        (n, claim.c)
+        for claim in origin.claims if claim.index <= index
+        for n in claim.ns if [n, claim.c] in others
+    ]  # fmt: skip
 
 
 def _is_pending(tale, origin, phone, index, row):
