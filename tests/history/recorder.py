@@ -9,6 +9,7 @@ Invariants
   H2  recording reads no clock and draws no randomness: the time is an argument
 """
 
+from contextlib import contextmanager
 from functools import wraps
 
 import msgspec
@@ -131,7 +132,8 @@ class PhoneRecorder:
                 merged = list(merged)
                 receipts = list(receipts)
                 self._receipts(store, "push", merged, receipts)
-                record_receipts(merged, receipts, **named)
+                with self._noticing(store):
+                    record_receipts(merged, receipts, **named)
                 self._see_refolded(store)
 
         def renumber_told(*arguments, **named):
@@ -141,7 +143,8 @@ class PhoneRecorder:
         def stage_told(page):
             with store.lock:
                 self._receipts(store, "page", page.merged, page.receipts)
-                return stage(page)
+                with self._noticing(store):
+                    return stage(page)
 
         def batch_told(**named):
             entries = batch(**named)
@@ -165,7 +168,8 @@ class PhoneRecorder:
             with store.lock:
                 self._receipts(store, "page", page.merged, page.receipts)
                 is_new = page.reset or store.cursor is None
-                applied = finish(page)
+                with self._noticing(store):
+                    applied = finish(page)
                 given = {} if page.checkpoint is None else page.checkpoint.digests
                 why = "reset" if is_new else "round"
                 self._look(store, why, checkpoint=given, applied=applied, m=page.merged_through)
@@ -238,6 +242,15 @@ class PhoneRecorder:
         if "came_from" in facts:
             facts["from"] = facts.pop("came_from")
         self._tell(event, i=store.installation, n=store.device, **facts)
+
+    @contextmanager
+    def _noticing(self, store):
+        """Tell when the phone could not take what it was told: its disk is full, for example."""
+        try:
+            yield
+        except Exception:
+            self._add("untaken", store)
+            raise
 
     def _receipts(self, store, via, merged, receipts):
         if not merged and not receipts:

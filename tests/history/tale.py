@@ -83,7 +83,7 @@ class Phone:
         self.rows = {}
         self.came_from = ""
         self.through = []  # (index, n, counter, is in rows): all up to it are judged
-        self.openings = []  # when its file was opened
+        self.openings = []  # when its file was opened, or could not be written to
         self.set_back = []  # when its file was set to a backup
         self.collected = {}  # key -> index of the look by which its tombstone was gone
         self.sources = {}  # phones it is a copy of -> index of the copying
@@ -195,6 +195,9 @@ class Tale:
         if source:
             phone.own = _known_to(phone.own, event["i"], kept)
         phone.queue = phone.numberings[event["i"], event["n"]] = kept
+
+    def _untaken(self, index, event):
+        self.phone(event["p"]).openings.append(index)
 
     def _take_intent(self, phone, event):
         """Decide whether the mutation that was about to be made was made before a kill."""

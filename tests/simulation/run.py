@@ -7,6 +7,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from core.fleet import Role
+from edge.workers.role_file import NodeRole, RoleFile
 from tests.history.checker import check
 from tests.history.declaration import tell_app
 from tests.simulation.network import Broken, Mode
@@ -446,16 +447,42 @@ class Run:
     async def _wait_for_nodes(self):
         world = self.world
         for node in world.nodes():
-            try:
-                await world.wait_for(lambda n=node: n.is_ready, seconds_max=120)
-            except TimeoutError:
-                raise NotSettled(f"{node.name} does not start again") from None
+            if not await self._starts(node) and not (
+                await self._find_leader()
+                and await self._repointed(node, world.machines[world.leader])
+                and await self._starts(node)
+            ):
+                raise NotSettled(f"{node.name} does not start again")
         if not await self._find_leader(seconds_max=30):
             # The operator who found nobody to promote finds somebody now.
             await self._do_promote(world.nodes()[0].name, force=True)
             if not await self._find_leader(seconds_max=60):
                 raise NotSettled("nobody leads")
         self._lose_strangers(world.machines[world.leader])
+
+    async def _starts(self, node):
+        try:
+            await self.world.wait_for(lambda: node.is_ready, seconds_max=120)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _repointed(self, node, leader):
+        """Tell an edge where the primary is, as an operator does: it cannot know.
+
+        It lost its replica and missed every take-over since; what it has written down is a node
+        that may never lead again (docs/OPERATIONS.md, "An edge that follows nobody").
+        """
+        if node.role is not Role.EDGE or node is leader:
+            return False
+        self.world.fault("repointed", node=node.name, to=leader.name)
+        await self._stopped(node)
+        told = leader.settings
+        RoleFile(node.folder).write(
+            NodeRole(Role.EDGE, leader.fleet.leading.epoch, told.url, told.grpc_url, leader.name)
+        )
+        node.start()
+        return True
 
     async def _until_quiet(self):
         world = self.world

@@ -6,7 +6,8 @@ one that a phone was told is merged is merged in the ledger that counts; and a p
 past the sequence of a mutation shows it, in every row it holds of it.
 
 Excused: what a kill left between intent and local commit; what a backup did not have; mutations of
-lost phones that nobody had accepted; after `restore`, what the database restored did not have;
+lost phones that nobody had accepted; after `restore`, what the database restored did not have, and
+what was on its way from the one before;
 accepted ones at an edge that was removed.
 """
 
@@ -51,21 +52,24 @@ def _taken_back(evidence, claim):
     ledger = evidence.tale.ledger
     if not ledger.has_outcomes:
         return
-    for index, phone, outcome, *_, database, _ in claim.told:
+    for index, phone, outcome, sequence, *_, database, _ in claim.told:
         if outcome not in IN_EFFECT:
             continue
         evidence.counted["told in effect"] += 1
         if any(other.outcome in IN_EFFECT | REFUSED for other in claim.origin.claims):
             continue
-        if _is_excused(evidence.tale, claim, index):
+        is_set_back = not ledger.is_valid(database, sequence or 0)
+        if _is_excused(evidence.tale, claim, index, is_set_back):
             evidence.counted["restored away"] += 1
             continue
         yield index, f"{phone} was told that {claim} is {outcome}; {database} has not got it"
 
 
-def _is_excused(tale, claim, told_at):
+def _is_excused(tale, claim, told_at, is_set_back):
     owners = [phone for phone in tale.phones.values() if claim.origin in phone.own]
     for index, event in tale.operators:
+        if event["what"] == "restore" and is_set_back:
+            return True  # Whoever was told it after the restore was told by a late message.
         if index < told_at:
             continue
         if event["what"] == "restore":

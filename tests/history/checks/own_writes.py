@@ -57,7 +57,7 @@ def _row(evidence, effects, mine, row, seen):
             continue
         if _is_told(evidence.tale, origin, phone, index, excusing):
             continue
-        if _is_known_refused(evidence.tale, origin, phone, index):
+        if _is_known_judged(evidence.tale, origin, phone, index, excusing):
             continue
         evidence.counted[f"own writes viewed after a {occasion}"] += 1
         missing = _missing(origin, effects[origin], row)
@@ -74,10 +74,11 @@ def _is_told(tale, origin, phone, index, outcomes):
     )
 
 
-def _is_known_refused(tale, origin, phone, index):
-    """Tell whether the primary had refused it, and the phone knew that it was judged."""
+def _is_known_judged(tale, origin, phone, index, outcomes):
+    """Tell whether the primary had judged it so, and the phone knew that it was judged."""
     return any(
-        claim.outcome in REFUSED and tale.was_passed(phone, claim, index) for claim in origin.claims
+        claim.outcome in outcomes and tale.was_passed(phone, claim, index)
+        for claim in origin.claims
     )
 
 

@@ -7,8 +7,8 @@ that are shown as provisional (`others`). It needs the sequences of all writes (
 primary).
 
 Excused: databases that were set back; identities that several mutations have had by then (copies
-of a phone); mutations that were refused before the phone's file was
-opened again; rows that the phone no longer holds.
+of a phone); mutations that were refused before the phone's file was opened again, or was full; rows
+that the phone no longer holds.
 """
 
 from collections import defaultdict
@@ -91,10 +91,12 @@ def _is_pending(tale, origin, phone, index, row):
         if item[2] in FINAL and tale.was_told(phone, item, index)
     ]  # fmt: skip
     if any(item[2] in REFUSED for item in told):
-        # What it was told may have come too late to be kept before a kill, or lie behind a backup.
+        # What it was told may not have been kept: a kill, a full disk, a backup put back.
         opened = max((at for at in tale.phones[phone].openings if at <= index), default=0)
         return None if max(item[0] for item in told) < opened else False
     if row is None:
+        if any(tale.was_passed(phone, claim, index, in_rows=True) for claim in origin.claims):
+            return False  # It was judged, and left nothing here.
         return None if told else True
     refused = [claim for claim in origin.claims if claim.outcome in REFUSED]
     if refused:  # and not told: it shows until the phone knows that it is judged
