@@ -22,11 +22,15 @@ class Evidence:
 
     @cached_property
     def in_force(self):
-        """The claims that the primary has taken and merged, by device and counter."""
+        """The claims that the primary has taken and merged, by device and counter.
+
+        A number that only a replaced primary gave is nobody's in the database that counts.
+        """
+        devices = self.tale.ledger.devices
         found = {
             identity: claim
             for identity, claim in self.tale.ledger.taken.items()
-            if claim.outcome in IN_EFFECT
+            if claim.outcome in IN_EFFECT and (not devices or identity[0] in devices)
         }
         return dict(sorted(found.items()))
 

@@ -145,9 +145,14 @@ class Tale:
 
         `in_rows`: by rows that are of later; a welcome alone changes nothing of what is shown.
         """
+        phone = self.phones[name]
+        since = max((at for at in phone.set_back if at <= index), default=-1)
         return any(
-            at <= index and n in claim.ns and counter >= claim.c and (is_in_rows or not in_rows)
-            for at, n, counter, is_in_rows in self.phones[name].through
+            since < at <= index
+            and n in claim.ns
+            and counter >= claim.c
+            and (is_in_rows or not in_rows)
+            for at, n, counter, is_in_rows in phone.through
         )
 
     def was_told(self, phone, told, index):

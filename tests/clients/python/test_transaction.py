@@ -12,9 +12,7 @@ def test_a_commit_that_fails_leaves_no_transaction_open(tmp_path):
     connection = sqlite3.connect(tmp_path / "phone.db", isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("CREATE TABLE folder (id INTEGER PRIMARY KEY)")
-    connection.execute(
-        "CREATE TABLE note (folder REFERENCES folder DEFERRABLE INITIALLY DEFERRED)"
-    )
+    connection.execute("CREATE TABLE note (folder REFERENCES folder DEFERRABLE INITIALLY DEFERRED)")
     with pytest.raises(sqlite3.IntegrityError), transaction(connection):
         connection.execute("INSERT INTO note VALUES (1)")
     assert not connection.in_transaction

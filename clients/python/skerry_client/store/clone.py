@@ -66,7 +66,7 @@ def become_new(
     meta.put("device", None)
     meta.put("counter", len(waiting))
     meta.put("judged_by", None)
-    meta.put("former", meta.get("former") or meta.database)  # whose receipts the others have
+    meta.put("former", 0)  # the next welcome says up to where rows tell of what is left behind
 
 
 def _rewrite_rejected(connection: sqlite3.Connection, app: App, renumbering: Renumbering) -> None:

@@ -173,9 +173,9 @@ class Queue:
             self._dirty(device, counter, counter)
 
     def forget_former(self) -> None:
-        """Drop what was judged under earlier numbers of this phone: another database is read now.
+        """Drop what was judged under earlier numbers of this phone: the rows tell of it by now.
 
-        The sequences of those receipts are the lost database's; no round need ever come to them.
+        The sequences of those receipts may be a lost database's, which no round would come to.
         """
         for key in self._connection.execute(
             f"SELECT device, counter FROM _mutation_queue WHERE device <> 0 AND {_FINAL}"

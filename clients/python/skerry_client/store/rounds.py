@@ -92,7 +92,8 @@ class Rounds:
             horizon = max(horizon, staged.horizon)
             merged_through = max(merged_through, staged.merged_through)
         self.unstage()
-        if self._meta.get("former") not in {None, page.cursor.database}:
+        former = self._meta.get("former", 0)
+        if page.cursor.database == self._meta.database and 0 < former <= page.cursor.sequence:
             self._queue.forget_former()
             self._meta.put("former", None)
         self._meta.note_replicated(page.cursor.database, page.replicated)

@@ -133,6 +133,8 @@ class Store:
             if not welcome.stale:  # else it may be an earlier database than the one read before
                 self._meta.note_replicated(welcome.database, welcome.replicated)
                 self._meta.note_judged(welcome.database, welcome.merged_through)
+                if self._meta.get("former") is not None:
+                    self._meta.put("former", welcome.sequence)
             is_other_database = database not in {None, welcome.database}
             is_renamed = device not in {0, welcome.device}
             if is_renamed and is_other_database:
