@@ -110,8 +110,9 @@ def clones_stay_who_they_are(monkeypatch):
 def receipts_alone_empty_the_queue(monkeypatch):
     original = Queue.prune
 
-    def prune(self, sequence, *, replicated):
-        original(self, sequence, replicated=max(replicated, INTEGER_MAX))
+    def prune(self, sequence, *, replicated, judged):
+        largest = max(replicated, judged, INTEGER_MAX)
+        original(self, sequence, replicated=largest, judged=largest)
 
     monkeypatch.setattr(Queue, "prune", prune)
 
