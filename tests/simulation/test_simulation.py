@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -198,7 +199,8 @@ def machine_of(world, name):
     class Box(Machine):
         """A computer with one process; what it serves, if anything, is in `app`."""
 
-        app = None
+        app: Any = None
+        process: Any = None
 
         def power_off(self, process, images):
             process.kill(is_power_lost=True, images=images)
