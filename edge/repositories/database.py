@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 DEVICES_SKIPPED: Final = 100_000
-"""More than a primary registers between its last replicated commit and its end."""
+"""More than a primary registers after a backup, or after its last replicated commit."""
 LINEAGE_MAX: Final = 1_000
 """Take-overs remembered; a device from before the oldest reads everything again."""
 
@@ -35,6 +35,15 @@ LINEAGE_MAX: Final = 1_000
 def tables_of(app: App) -> dict[str, Table]:
     """Generate the SQL of an app, once for all tenants."""
     return {name: Table(declared) for name, declared in app.collections.items()}
+
+
+def _skip_devices(sql: SqlWriter, meta: SqlMeta) -> None:
+    """Give no number again that the lost database may have given, and nobody here has heard of.
+
+    A phone that still goes by such a number would take another phone's receipts for its own.
+    """
+    (last,) = sql.one("SELECT coalesce(max(n), 0) FROM sk_device") or (0,)
+    meta.set("device_floor", min(last + DEVICES_SKIPPED, DEVICE_NUMBER_MAX))
 
 
 class SqlUnit:
@@ -86,6 +95,7 @@ class TenantDatabase:
             is_behind = meta.get("database") == database and meta.get("sequence") < sequence
             if is_behind:
                 meta.set("database", new_database_id)
+                _skip_devices(sql, meta)
             return is_behind
 
         return await self._engine.write(renew)
@@ -109,9 +119,7 @@ class TenantDatabase:
             lineage.append([meta.get("database"), meta.get("sequence")])
             meta.set("lineage", lineage[-LINEAGE_MAX:])
             meta.set("database", new_database_id)
-            # Numbers that the lost primary gave, and nobody here has heard of, are not given again.
-            (last,) = sql.one("SELECT coalesce(max(n), 0) FROM sk_device") or (0,)
-            meta.set("device_floor", min(last + DEVICES_SKIPPED, DEVICE_NUMBER_MAX))
+            _skip_devices(sql, meta)
             return True
 
         return await self._engine.write(begin)

@@ -52,13 +52,14 @@ def _taken_back(evidence, claim):
     ledger = evidence.tale.ledger
     if not ledger.has_outcomes:
         return
-    for index, phone, outcome, sequence, *_, database, _ in claim.told:
+    for index, phone, outcome, sequence, *_, database, via in claim.told:
         if outcome not in IN_EFFECT:
             continue
         evidence.counted["told in effect"] += 1
         if any(other.outcome in IN_EFFECT | REFUSED for other in claim.origin.claims):
             continue
-        is_set_back = not ledger.is_valid(database, sequence or 0)
+        # Pages name their database; only an answer to a push can be late.
+        is_set_back = via == "push" and not ledger.is_valid(database, sequence or 0)
         if _is_excused(evidence.tale, claim, index, is_set_back):
             evidence.counted["restored away"] += 1
             continue
