@@ -107,6 +107,8 @@ class Phone(Machine):
         self.world.processes.append(self.process)
         try:
             self.process.run(self._open, came_from)
+        except ProcessKilled:
+            return  # The power went while the file was opened; `power_off` sees to the rest.
         except sqlite3.OperationalError:
             if not self.is_disk_full:
                 raise
