@@ -77,8 +77,8 @@ async def test_an_error_is_told_by_its_code(started):
 
 async def test_it_is_started_again_after_it_was_ended(started):
     adapter = Adapter(started("sys.exit(0)"))
-    first = await gone(adapter)
-    assert first == await gone(adapter)
+    for _ in range(2):  # Whether writing or reading notices first is the machine's choice.
+        assert (await gone(adapter)).startswith("clock.pack: ")
 
 
 def test_one_that_dies_fails_its_cases_and_no_more(started):

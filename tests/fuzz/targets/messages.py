@@ -25,6 +25,7 @@ from tests.fuzz.plain import require_plain
 from tests.fuzz.target import Target
 
 TESTS = Path(__file__).parents[2]
+VECTORS = TESTS.parent / "conformance" / "vectors"
 ERROR_CHARACTERS_MAX = 400
 ODD_VALUES: tuple[Any, ...] = (b"\x00", 2**60, float("inf"), {1: 2}, {"a": [1.5, None, "é"]})
 
@@ -137,7 +138,7 @@ def _require_readable(message: ServerMessage) -> None:
 
 
 def _transcripts(side: str) -> Iterator[bytes]:
-    scenes = json.loads((TESTS / "vectors" / "transcripts.json").read_text("utf-8"))["scenes"]
+    scenes = json.loads((VECTORS / "transcripts.json").read_text("utf-8"))["scenes"]
     for scene in scenes.values():
         for line in scene:
             if line["from"] == side:
@@ -155,7 +156,7 @@ def client_seeds() -> Iterator[bytes]:
     """Transcripts, messages of earlier releases, and bodies that are known to be refused."""
     yield from _transcripts("client")
     yield from _prior(codec.CLIENT_KINDS)
-    faults = json.loads((TESTS / "vectors" / "faults.json").read_text("utf-8"))
+    faults = json.loads((VECTORS / "faults.json").read_text("utf-8"))
     for each in faults["bodies"].values():
         yield each["json"].encode()
 

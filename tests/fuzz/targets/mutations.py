@@ -18,7 +18,7 @@ from sync_protocol.mutations import (
 )
 from tests.fuzz.plain import require_plain
 from tests.fuzz.target import Target
-from tests.fuzz.targets.messages import TESTS, other_of
+from tests.fuzz.targets.messages import VECTORS, other_of
 from tests.vectors.payloads import HISTORIES
 
 GOOD = WireMutation(7, 1, [WireChange("c", "r", fields={"f": 1.5})])
@@ -61,8 +61,8 @@ def _require_same(mutation: WireMutation, media: Media) -> None:
 
 def seeds() -> Iterator[bytes]:
     """The vectors' mutations, good and bad, and one with a payload of every kind."""
-    transcripts = json.loads((TESTS / "vectors" / "transcripts.json").read_text("utf-8"))
-    faults = json.loads((TESTS / "vectors" / "faults.json").read_text("utf-8"))
+    transcripts = json.loads((VECTORS / "transcripts.json").read_text("utf-8"))
+    faults = json.loads((VECTORS / "faults.json").read_text("utf-8"))
     made = [each["mutation"] for each in transcripts["payload_hashes"]]
     made += [each["json"] for each in faults["mutations"]]
     for kind, history in HISTORIES.items():

@@ -20,7 +20,7 @@ from sync_protocol.space_rows import (
 )
 from tests.fuzz.plain import require_plain
 from tests.fuzz.target import Target
-from tests.fuzz.targets.messages import TESTS, require_answer
+from tests.fuzz.targets.messages import VECTORS, require_answer
 from tests.sync_protocol.samples import DIGEST, space_rows
 
 DECODE: tuple[Callable[[bytes], Row], ...] = (decode_row, decode_row_json)
@@ -122,7 +122,7 @@ def run_digest(content: bytes) -> None:
 
 
 def _vectors() -> list[dict[str, Any]]:
-    return json.loads((TESTS / "vectors" / "digest.json").read_text("utf-8"))["rows"]
+    return json.loads((VECTORS / "digest.json").read_text("utf-8"))["rows"]
 
 
 def row_seeds() -> Iterator[bytes]:
@@ -130,7 +130,7 @@ def row_seeds() -> Iterator[bytes]:
     for each in _vectors():
         yield bytes.fromhex(each["canonical"])
         yield json.dumps(each["row"]).encode()
-    for path in sorted((TESTS / "vectors").glob("merge_*.json")):
+    for path in sorted(VECTORS.glob("merge_*.json")):
         state = json.loads(path.read_text("utf-8"))["folded"][-1]["state"]
         yield encode_row("r", (1, 2, True), {path.stem[:40]: state})
 

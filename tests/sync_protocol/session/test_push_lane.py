@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from sync_protocol import limits
@@ -15,7 +16,7 @@ from sync_protocol.session.events import PushReady, QueueChanged, RetryDue
 from sync_protocol.session.push_lane import PushLane
 from sync_protocol.session.states import LaneState
 
-PUSH = Push(7, 1, 1, [])
+PUSH = Push(7, 1, 1, [msgspec.Raw(b"\xc0")] * 8)
 ALL = limits.MUTATIONS_PER_PUSH_MAX
 
 
@@ -161,9 +162,8 @@ def test_a_push_is_halved_until_one_mutation_is_left():
     while lane.takes(fault("too-large")):
         (prepare,) = fed(lane, fault("too-large"))
         sizes.append(prepare.mutations_max)
-        fed(lane, PushReady(PUSH, through=5))
-    assert sizes[:2] == [ALL // 2, ALL // 4]
-    assert sizes[-1] == 1
+        fed(lane, PushReady(Push(7, 1, 1, PUSH.mutations[: sizes[-1]]), through=5))
+    assert sizes == [4, 2, 1], "half of what was sent"
 
 
 def test_what_is_queued_while_the_store_looks_is_asked_for_again():
