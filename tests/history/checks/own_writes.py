@@ -49,7 +49,8 @@ def _row(evidence, effects, mine, row, seen):
     index, phone, occasion, held = seen
     excusing = REFUSED if row.key in held else FINAL
     for origin in mine:
-        if _is_void(evidence.tale, origin):
+        row_held = held.get(row.key)
+        if _is_void(evidence.tale, origin, phone, index, row_held.sequence if row_held else 0):
             continue
         if (origin.version or 0) > evidence.tale.versions.get(index, origin.version or 0):
             continue  # An app that was downgraded shows no fields that it does not know.
@@ -82,8 +83,17 @@ def _is_known_judged(tale, origin, phone, index, outcomes):
     )
 
 
-def _is_void(tale, origin):
-    return tale.is_forked and not any(claim.outcome in IN_EFFECT for claim in origin.claims)
+def _is_void(tale, origin, phone, index, sequence):
+    """Tell whether the database that was set back has not got a mutation again, or not yet, which
+    the phone has let go.
+    """
+    if not tale.is_forked:
+        return False
+    merged = [claim.s for claim in origin.claims if claim.outcome in IN_EFFECT]
+    if not merged:
+        return True
+    is_later = all(s is not None and s > sequence for s in merged)
+    return is_later and _is_told(tale, origin, phone, index, FINAL)
 
 
 def _missing(origin, effects, row):
