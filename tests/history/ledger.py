@@ -22,6 +22,7 @@ class Ledger:
         self.devices = {}  # n -> (person, installation, counter)
         self.own = None  # (collection, row) of the primary's own changes; None: not told
         self.collected = {}  # key -> horizon at which a node had dropped its tombstone
+        self.collected_at = {}  # key -> index of the first look by which one had
         self.sequences = []  # of all judged mutations that count, ascending
         self.is_forked = False
         self.members = defaultdict(list)  # (person, space) -> [(sequence, role)], ascending
@@ -38,6 +39,7 @@ class Ledger:
             before = look.before.get(key)
             if before is not None and not before.is_alive:
                 self.collected[key] = max(event["horizon"], self.collected.get(key, 0))
+                self.collected_at.setdefault(key, look.index)
         for person, space, _, role, sequence in event.get("members") or ():
             self._members.add((person, space, sequence, role, event["database"]))
         if event["role"] != "primary":

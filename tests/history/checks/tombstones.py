@@ -41,7 +41,7 @@ def _row(evidence, look, row, births, dead):
         dead[row.key] = row.alive
         return
     buried = dead.get(row.key)
-    is_collected = row.key in evidence.tale.ledger.collected
+    is_collected = evidence.tale.ledger.collected_at.get(row.key, look.index) < look.index
     if buried is not None and (h, n) <= buried[:2] and not is_collected:
         yield (
             look.index,
