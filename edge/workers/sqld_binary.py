@@ -75,14 +75,21 @@ def _bundled() -> Path | None:
 
 
 def _unpack(bundled: Path, unpacked: Path, environment: Mapping[str, str]) -> None:
-    """Let the package unpack sqld, which it does on its way to starting one, and end it."""
-    with tempfile.TemporaryDirectory(prefix="skerry-sqld-") as folder:
+    """Let the package unpack sqld, which it does on its way to starting one, and end it.
+
+    It writes in place into the user's cache folder, where another process may be starting the
+    program at that moment, so it is given a cache of its own, and the whole file is moved.
+    """
+    unpacked.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="unpacking-", dir=unpacked.parent) as folder:
+        own = {**environment, "HOME": folder, "XDG_CACHE_HOME": folder}
+        whole = _cache_folder(own) / PACKAGE / unpacked.name
         log = Path(folder) / "log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  (a program of an installed package)
                 [str(bundled), "dev", "--http-listen-addr", "127.0.0.1:0"],
                 cwd=folder,
-                env=dict(environment),
+                env=own,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -90,13 +97,14 @@ def _unpack(bundled: Path, unpacked: Path, environment: Mapping[str, str]) -> No
             )
         try:
             deadline = time.monotonic() + UNPACK_SECONDS_MAX
-            while not _answers(unpacked):
+            while not _answers(whole):
                 if process.poll() is not None or time.monotonic() > deadline:
                     said = log.read_text(errors="replace")[-500:].strip()
                     raise SettingError(f"{PACKAGE} has not unpacked sqld: {said}")
                 time.sleep(_POLL_S)
         finally:
             _end_session(process)
+        whole.replace(unpacked)
 
 
 def _end_session(process: subprocess.Popen[bytes]) -> None:

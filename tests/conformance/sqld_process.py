@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -13,16 +12,16 @@ from pathlib import Path
 from typing import Self
 
 from edge.settings import Settings
+from edge.workers.fleet_dev import free_ports
 from edge.workers.sqld_binary import find_sqld
 
-READY_SECONDS_MAX = 20.0
+READY_SECONDS_MAX = 60.0
 
 
 def free_address() -> str:
-    """Return a loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """Return a loopback address that nobody listens on, and that no client's socket gets."""
+    (port,) = free_ports(1)
+    return f"127.0.0.1:{port}"
 
 
 class Sqld:
@@ -49,7 +48,7 @@ class Sqld:
             command += ["--primary-grpc-url", f"http://{self._primary}"]
         else:
             command += ["--grpc-listen-addr", self.grpc, "--admin-listen-addr", self.admin]
-        with (self.folder.parent / f"{self.folder.name}.log").open("ab") as log:
+        with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + READY_SECONDS_MAX
         while True:
@@ -58,8 +57,13 @@ class Sqld:
                     return
             except (OSError, urllib.error.URLError):
                 if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise RuntimeError("sqld did not start") from None
+                    said = self.log.read_text(errors="replace")[-2_000:]
+                    raise RuntimeError(f"sqld did not start: {said}") from None
                 time.sleep(0.02)
+
+    @property
+    def log(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}.log"
 
     def file(self, namespace: str) -> Path:
         return self.folder / "dbs" / namespace / "data"

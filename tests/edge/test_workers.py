@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from websockets.asyncio.client import connect
 from core.ids import PersonId, TenantId
 from edge.services.tokens import mint
 from edge.storage.key_files import KeyFiles
+from edge.workers.fleet_dev import free_ports
 from sync_protocol.codec import decode_server, encode
 from sync_protocol.fingerprint import fingerprint
 from sync_protocol.messages.hello import Hello
@@ -35,9 +35,7 @@ ROWS = "/v1/rows/airfield"
 
 class Processes:
     def __init__(self, data: Path, workers: int) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.data = data
         command = [sys.executable, "-m", "edge.cli", "serve", str(MODULE), "--data", str(data)]
         self.process = subprocess.Popen(

