@@ -33,6 +33,7 @@ FIGURES = (
     "fanout",
     "read",
     "idle",
+    "decode",
     "digest",
     "merge_kinds",
     "token_check",

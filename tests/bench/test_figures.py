@@ -8,7 +8,7 @@ import pytest
 from bench import __main__ as bench
 from bench.figure import Figure, median_of, percentile
 
-FAST = {"digest", "merge_kinds"}
+FAST = {"decode", "digest", "merge_kinds"}
 RESULT_KEYS = {"name", "value", "unit", "limit", "ratio", "required", "machine"}
 MACHINE_KEYS = {"cores", "cpu", "python", "sqlite", "date", "commit"}
 EXPECTED = {
@@ -20,6 +20,7 @@ EXPECTED = {
     "fanout": {"fanout", "fanout.lost"},
     "read": {"read"},
     "idle": {"idle", "idle.start"},
+    "decode": {"decode", "decode.json"},
     "digest": {"digest"},
     "merge_kinds": {"merge_kinds.lww", "merge_kinds.add_wins"},
     "token_check": {"token_check.seen", "token_check.new"},

@@ -1,9 +1,12 @@
 """What is no violation: the same history with what a check excuses in it stays clean."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.history import story
 from tests.history.checker import check
+from tests.history.checks import own_writes
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import Tale
 from tests.history.test_checks import confirmed, find, put_before
@@ -157,3 +160,23 @@ def test_a_clone_keeps_what_it_copied_and_is_renumbered():
     assert (claim.n, claim.c, claim.origin.phone) == (7, 1, "c")
     assert tale.ledger.taken[BOB, 4].origin.phone == "b", "the copy was renumbered away from it"
     assert tale.ledger.taken[7, 1] is claim
+
+
+@pytest.mark.parametrize(
+    ("held", "index", "judged", "is_excused"),
+    [
+        pytest.param(11, 6, [10, 4], True, id="a later row"),
+        pytest.param(10, 6, [10], False, id="the row that was collected"),
+        pytest.param(11, 5, [10], False, id="before any node had dropped it"),
+        pytest.param(11, 6, [11], False, id="judged after it was dropped"),
+        pytest.param(11, 6, [10, None], False, id="not judged yet"),
+    ],
+)
+def test_a_later_row_in_place_of_a_dropped_tombstone_need_not_show_what_went_with_it(
+    held, index, judged, is_excused
+):
+    key = ("item", "y")
+    ledger = SimpleNamespace(collected={key: 10}, collected_at={key: 5})
+    origin = SimpleNamespace(claims=[SimpleNamespace(s=s) for s in judged])
+    row = SimpleNamespace(key=key, sequence=held)
+    assert own_writes._is_collected(ledger, origin, row, index) is is_excused

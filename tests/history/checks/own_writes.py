@@ -7,8 +7,9 @@ what is not confirmed yet, each once.
 
 Excused: refused mutations, from when the phone knows that all up to them are judged; what a backup
 did not have; merged ones in rows that the phone no longer holds (H02 and H16 decide whether it
-should), or held as a tombstone that was dropped; fields that a downgraded app does not know; after
-a database was set back, mutations that it has not got again.
+should), or held as a tombstone that was dropped, by it or by a node whose later row it got; fields
+that a downgraded app does not know; after a database was set back, mutations that it has not got
+again.
 """
 
 from collections import defaultdict
@@ -56,6 +57,8 @@ def _row(evidence, effects, mine, row, seen):
             continue  # An app that was downgraded shows no fields that it does not know.
         if origin.index < evidence.tale.phones[phone].collected.get(row.key, -1) < index:
             continue
+        if row_held and _is_collected(evidence.tale.ledger, origin, row_held, index):
+            continue
         if _is_told(evidence.tale, origin, phone, index, excusing):
             continue
         if _is_known_judged(evidence.tale, origin, phone, index, excusing):
@@ -64,6 +67,13 @@ def _row(evidence, effects, mine, row, seen):
         missing = _missing(origin, effects[origin], row)
         if missing is not None:
             yield f"does not show {origin} in {name_of(row.key)}{missing}"
+
+
+def _is_collected(ledger, origin, held, index):
+    """Tell whether a node had dropped the tombstone with the write, and the row held is newer."""
+    horizon = ledger.collected.get(held.key, 0)
+    is_newer = held.sequence > horizon and ledger.collected_at.get(held.key, index) < index
+    return is_newer and all(claim.s is not None and claim.s <= horizon for claim in origin.claims)
 
 
 def _is_told(tale, origin, phone, index, outcomes):
