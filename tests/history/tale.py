@@ -121,6 +121,7 @@ class Tale:
         self.ledger = Ledger()
         self.quiet = None
         self.operators = []
+        self._restored = set()  # nodes set to a backup, and not looked at since
         self._held = {}
         for index, event in enumerate(events):
             take = getattr(self, f"_{event['e']}", None)
@@ -333,7 +334,8 @@ class Tale:
 
     def _server(self, index, event):
         look = Look(index, event, event["node"], is_server=True)
-        look.person, look.is_set_back = None, False
+        look.person, look.is_set_back = None, look.viewer in self._restored
+        self._restored.discard(look.viewer)
         self._replay(look, event, is_whole=event["full"])
         self.ledger.server(look, event)
 
@@ -348,6 +350,8 @@ class Tale:
 
     def _operator(self, index, event):
         self.operators.append((index, event))
+        if event["what"] == "restore":
+            self._restored.add(event["node"])
 
     def _quiet(self, index, _event):
         self.quiet = index
