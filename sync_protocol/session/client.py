@@ -10,6 +10,8 @@ Invariants
   S3  pages are shown only as whole rounds
   S4  one repair per space between two visits to `live`, so that a mismatch cannot loop
   S5  a node that is behind is asked again after a delay, and nothing is live meanwhile
+  S6  while a welcome was stale, or a mutation has no final receipt, a link that is live is given up
+      for another after a delay: only a hello tells of mutations that nobody has any more
 """
 
 from __future__ import annotations
@@ -35,6 +37,10 @@ if TYPE_CHECKING:
 
 BEHIND_ATTEMPT_MAX: Final = 3
 """A replica follows at once when its link is back: it is asked every four seconds or sooner."""
+DOUBT_MS: Final = 60_000
+"""An edge drains within seconds of its primary's return: who waits longer may wait for nothing."""
+DOUBT_DOUBLINGS_MAX: Final = 4
+"""A quarter of an hour: everything that waits is sent again over the new link."""
 
 
 class ClientSession:
@@ -68,6 +74,14 @@ class ClientSession:
         """Whether another round is due after this one."""
         self.is_behind = False
         """Whether the node had not reached what was asked for when it answered last (S5)."""
+        self.is_unsure = False
+        """Whether this link's welcome was stale (S6)."""
+        self.doubted = 0
+        """What had no final receipt when a delay of S6 began."""
+        self.is_doubting = False
+        """Whether a delay of S6 is running."""
+        self.doubts = 0
+        """Links given up for S6, one after the other."""
         self.latest = 0
         """The highest sequence the server has told of, in a poke or for our own pushes."""
         self.attempt = 0
@@ -82,6 +96,8 @@ class ClientSession:
         self.effects.clear()
         happened = event.message if isinstance(event, on.Received) else event
         self.state = step(CLIENT_TABLE, self, self.state, happened)
+        if self.state is ClientState.LIVE:
+            self._doubt()
         if self.state is not before:
             self.effects.append(do.Reached(self.state.value))
         return list(self.effects)
@@ -143,6 +159,25 @@ class ClientSession:
         self.effects.append(do.Retry("read", None, min(self.attempt, BEHIND_ATTEMPT_MAX)))
         self.attempt += 1
         return ClientState.WAITING
+
+    def _doubt(self) -> None:
+        """Begin a delay of S6 if there is a reason. Without pokes every round begins with a hello."""
+        if self.has_pokes and not self.is_doubting and (self.is_unsure or self.lane.unconfirmed):
+            self.is_doubting = True
+            self.doubted = self.lane.unconfirmed
+            delay_ms = DOUBT_MS << min(self.doubts, DOUBT_DOUBLINGS_MAX)
+            self.effects.append(do.Retry("greet", delay_ms, self.doubts))
+
+    def doubt_due(self) -> ClientState:
+        """Give up the link if what was doubted still is; elsewhere than live it is not idle."""
+        self.is_doubting = False
+        if self.state is not ClientState.LIVE:
+            return self.state
+        if self.is_unsure or (self.doubted and self.doubted == self.lane.unconfirmed):
+            self.doubts += 1
+            return self.leave(after_ms=0)
+        self.doubts = 0
+        return self.state
 
     def forget_cursor(self) -> None:
         """Read from zero again."""

@@ -34,6 +34,7 @@ def connected(session: ClientSession, event: on.Connected) -> ClientState:
         session.cursor = event.hello.cursor
         session.reading = None
     session.device = 0
+    session.is_doubting = False
     session.repaired.clear()
     return session.greet()
 
@@ -49,7 +50,7 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
         raise MalformedMessage(f"a phone is not device {event.device}")
     session.asked = None
     session.device = event.device
-    session.is_behind = event.stale
+    session.is_behind = session.is_unsure = event.stale
     session.latest = 0
     session.effects.append(do.BecomeDevice(event))
     if event.resume == "reset" and (session.cursor or session.reading) is not None:
@@ -211,6 +212,8 @@ def pull_wanted_busy(session: ClientSession, _event: on.PullWanted) -> ClientSta
 
 def retry_due(session: ClientSession, event: on.RetryDue) -> ClientState:
     """Ask again, after a delay."""
+    if event.of == "greet":
+        return session.doubt_due()
     if event.of == "push":
         session.lane.handle(event)
         return after_lane(session)

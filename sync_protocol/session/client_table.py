@@ -81,7 +81,7 @@ _TROUBLE: Table = {
     },
     **rows_of(_WAITING, on.RetryDue, reads.retry_due, _WAITING, _GREETING, _PULLING, _REPAIRING),
     **rows_of(_PUSHING, on.RetryDue, reads.retry_due, _PUSHING, _PULLING),
-    **rows_of(_LIVE, on.RetryDue, reads.retry_due, _LIVE, _PULLING),
+    **rows_of(_LIVE, on.RetryDue, reads.retry_due, _LIVE, _PULLING, _OFFLINE),
     **rows_of((_PULLING, _APPLYING, _REPAIRING), on.RetryDue, reads.retry_due),
     **rows_of((*_APART, _GREETING), on.RetryDue, reads.stay),
 }

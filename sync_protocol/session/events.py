@@ -16,7 +16,7 @@ from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.push import Push
 from sync_protocol.messages.union import ClientMessage, ServerMessage
 
-Lane = Literal["push", "read"]
+Lane = Literal["push", "read", "greet"]
 """What is being retried: the pushes, or hello, pull and repair, which follow one another."""
 
 

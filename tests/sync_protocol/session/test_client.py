@@ -230,6 +230,49 @@ def test_a_node_behind_the_cursor_is_asked_again_after_a_delay():
     assert (session.state, session.is_behind) == (ClientState.LIVE, False)
 
 
+def live_in_doubt(*, stale=False, unconfirmed=0, session=None) -> tuple[ClientSession, list[Any]]:
+    session = session or ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, msgspec.structs.replace(WELCOME, stale=stale))
+    session.handle(on.PushReady(None, unconfirmed=unconfirmed))
+    receive(session, LAST)
+    effects = session.handle(on.RoundApplied(LAST.cursor, unconfirmed))
+    assert session.state is ClientState.LIVE
+    return session, effects
+
+
+@pytest.mark.parametrize("why", [{"stale": True}, {"unconfirmed": 4}])
+def test_a_link_that_leaves_doubts_is_given_up_later_and_later(why):
+    session = None
+    for attempt, minutes in enumerate((1, 2, 4, 8, 16, 16)):
+        session, effects = live_in_doubt(**why, session=session)
+        assert effects[0] == do.Retry("greet", minutes * 60_000, attempt)
+        assert session.handle(on.PushReady(None, unconfirmed=why.get("unconfirmed", 0))) == []
+        assert names(session.handle(on.RetryDue("greet"))) == ["Reconnect"]
+        assert session.state is ClientState.OFFLINE
+    session, _ = live_in_doubt(session=session, unconfirmed=4)
+    session.lane.unconfirmed = 5
+    again = session.handle(on.RetryDue("greet"))
+    assert again == [do.Retry("greet", 60_000, 0)], "something was judged: the delay begins anew"
+    session.lane.unconfirmed = 0
+    assert session.handle(on.RetryDue("greet")) == []
+
+
+def test_no_link_is_given_up_that_leaves_no_doubt_or_is_busy():
+    session, effects = live_in_doubt()
+    assert names(effects) == []
+    session.has_pokes = False
+    session.lane.unconfirmed = 4
+    assert session.handle(on.PushReady(None)) == [], "the next round begins with a hello anyway"
+    session, _ = live_in_doubt(stale=True)
+    session.handle(on.PullWanted())
+    assert session.handle(on.RetryDue("greet")) == []
+    assert session.state is ClientState.PULLING
+    receive(session, LAST)
+    effects = session.handle(on.RoundApplied(LAST.cursor))
+    assert names(effects) == ["Retry"], "and doubted again when it is live"
+
+
 def test_a_node_behind_a_round_s_cursor_leaves_what_was_kept():
     session = pulling()
     receive(session, Page(Cursor("db", 11), more=True))
