@@ -161,7 +161,7 @@ class ClientSession:
         return ClientState.WAITING
 
     def _doubt(self) -> None:
-        """Begin a delay of S6 if there is a reason. Without pokes every round begins with a hello."""
+        """Begin a delay of S6, with a reason. Without pokes every round begins with a hello."""
         if self.has_pokes and not self.is_doubting and (self.is_unsure or self.lane.unconfirmed):
             self.is_doubting = True
             self.doubted = self.lane.unconfirmed
