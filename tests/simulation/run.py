@@ -446,18 +446,21 @@ class Run:
 
     async def _wait_for_nodes(self):
         world = self.world
-        for node in world.nodes():
-            if not await self._starts(node) and not (
-                await self._find_leader()
-                and await self._repointed(node, world.machines[world.leader])
+        away = [node for node in world.nodes() if not await self._starts(node)]
+        if not await self._find_leader(seconds_max=30):
+            # The operator who found nobody to promote finds somebody now.
+            ready = [node.name for node in world.nodes() if node.is_ready]
+            if ready:
+                await self._do_promote(ready[0], force=True)
+            if not await self._find_leader(seconds_max=60):
+                raise NotSettled("nobody leads")
+        for node in away:
+            if not (
+                node.is_ready
+                or (await self._repointed(node, world.machines[world.leader]))
                 and await self._starts(node)
             ):
                 raise NotSettled(f"{node.name} does not start again")
-        if not await self._find_leader(seconds_max=30):
-            # The operator who found nobody to promote finds somebody now.
-            await self._do_promote(world.nodes()[0].name, force=True)
-            if not await self._find_leader(seconds_max=60):
-                raise NotSettled("nobody leads")
         self._lose_strangers(world.machines[world.leader])
 
     async def _starts(self, node):

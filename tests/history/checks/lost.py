@@ -6,9 +6,9 @@ one that a phone was told is merged is merged in the ledger that counts; and a p
 past the sequence of a mutation shows it, in every row it holds of it.
 
 Excused: what a kill left between intent and local commit; what a backup did not have; mutations of
-lost phones that nobody had accepted; after `restore`, what the database restored did not have, and
-what was on its way from the one before;
-accepted ones at an edge that was removed.
+lost phones that nobody had accepted; after `restore`, what the database restored did not have, also
+if a phone was told of it later, on the way or by an edge that still held the one before; accepted
+ones at an edge that was removed.
 """
 
 from tests.history.presence import is_fresh
@@ -52,14 +52,13 @@ def _taken_back(evidence, claim):
     ledger = evidence.tale.ledger
     if not ledger.has_outcomes:
         return
-    for index, phone, outcome, sequence, *_, database, via in claim.told:
+    for index, phone, outcome, sequence, *_, database, _ in claim.told:
         if outcome not in IN_EFFECT:
             continue
         evidence.counted["told in effect"] += 1
         if any(other.outcome in IN_EFFECT | REFUSED for other in claim.origin.claims):
             continue
-        # Pages name their database; only an answer to a push can be late.
-        is_set_back = via == "push" and not ledger.is_valid(database, sequence or 0)
+        is_set_back = not ledger.is_valid(database, sequence or 0)
         if _is_excused(evidence.tale, claim, index, is_set_back):
             evidence.counted["restored away"] += 1
             continue
@@ -70,7 +69,7 @@ def _is_excused(tale, claim, told_at, is_set_back):
     owners = [phone for phone in tale.phones.values() if claim.origin in phone.own]
     for index, event in tale.operators:
         if event["what"] == "restore" and is_set_back:
-            return True  # Whoever was told it after the restore was told by a late message.
+            return True  # Told by a late message, or by an edge that had not heard of the restore.
         if index < told_at:
             continue
         if event["what"] == "restore":
