@@ -455,11 +455,10 @@ class Run:
             if not await self._find_leader(seconds_max=60):
                 raise NotSettled("nobody leads")
         for node in away:
-            if not (
-                node.is_ready
-                or (await self._repointed(node, world.machines[world.leader]))
-                and await self._starts(node)
-            ):
+            is_told = not node.is_ready and await self._repointed(
+                node, world.machines[world.leader]
+            )
+            if not (node.is_ready or (is_told and await self._starts(node))):
                 raise NotSettled(f"{node.name} does not start again")
         self._lose_strangers(world.machines[world.leader])
 
