@@ -5,7 +5,9 @@ lock, directly before or after the local transaction that it tells of.
 
 Invariants
   H1  what the phone is told (receipts) is written down before the phone takes it, and what it has
-      done (made, confirmed, view) after the transaction: a kill between the two loses no evidence
+      done (made, confirmed, view) after the transaction; what a kill or a power cut in the middle
+      of a commit may have kept or not is told of before it (`intent`), or found in the file by the
+      next opening (`renumbered`): neither loses evidence
   H2  recording reads no clock and draws no randomness: the time is an argument
 """
 
@@ -27,7 +29,7 @@ class PhoneRecorder:
     """One phone's name in the history, whatever file, process or installation it has.
 
     `now_ms()` gives the time of the events; with `tells_intents` a mutation is written down before
-    its local commit too, for runs that kill the process in between.
+    its local commit too, for runs that kill the process, or its machine, in between.
     """
 
     def __init__(self, history, name, person, *, now_ms, tells_intents=False):
@@ -40,6 +42,7 @@ class PhoneRecorder:
         self._history = history
         self._now_ms = now_ms
         self._tells_intents = tells_intents
+        self._identity: tuple | None = None  # (installation, device number) as last told
         self._forget()
 
     def _forget(self):
@@ -57,8 +60,12 @@ class PhoneRecorder:
         store = skerry.store
         self._forget()
         with store.lock:
+            known = self._identity
             told = {"person": self.person, "came_from": came_from, "v": store.app.version}
             self._add("opened", store, c=store.counter, **told)
+            if not came_from and _is_renumbered(known, self._identity):
+                self._renumbered = store._connection.execute(_NUMBERED).fetchall()
+                self._tell_renumbered(store)
             self._wrap_writes(store)
             self._wrap_news(store)
             self._wrap_reads(store)
@@ -101,22 +108,21 @@ class PhoneRecorder:
         commit = store.commit
 
         @wraps(commit)
-        def commit_told(changes, **named):
-            with store.lock:
+        def commit_told(changes, *, fold, **named):
+            def fold_told(mutation, device):
+                views = fold(mutation, device)
                 if self._tells_intents:
-                    wanted = [_builtins(change) for change in changes]
-                    self._add("intent", store, c=store.counter + 1, changes=wanted)
-                mutation = commit(changes, **named)
+                    self._add_mutation("intent", store, mutation)
+                return views
+
+            with store.lock:
+                try:
+                    mutation = commit(changes, fold=fold_told, **named)
+                except Exception:  # A killed process does not come here: it was told nothing.
+                    self._tell("unmade")
+                    raise
                 self._refolded.clear()
-                made = [_builtins(change) for change in mutation.changes]
-                self._add(
-                    "made",
-                    store,
-                    c=mutation.counter,
-                    h=mutation.h,
-                    v=store.app.version,
-                    changes=made,
-                )
+                self._add_mutation("made", store, mutation)
                 keys = sorted({(change.collection, change.id) for change in mutation.changes})
                 self._see(store, keys, of="write", c=mutation.counter)
             return mutation
@@ -241,7 +247,13 @@ class PhoneRecorder:
     def _add(self, event, store, **facts):
         if "came_from" in facts:
             facts["from"] = facts.pop("came_from")
-        self._tell(event, i=store.installation, n=store.device, **facts)
+        self._identity = i, n = store.installation, store.device
+        self._tell(event, i=i, n=n, **facts)
+
+    def _add_mutation(self, event, store, mutation):
+        changes = [_builtins(change) for change in mutation.changes]
+        told = {"c": mutation.counter, "h": mutation.h, "v": store.app.version}
+        self._add(event, store, **told, changes=changes)
 
     @contextmanager
     def _noticing(self, store):
@@ -337,6 +349,13 @@ class PhoneRecorder:
         if others:
             facts["others"] = [list(other) for other in others]
         self._tell("view", rows=rows, gone=gone, **facts)
+
+
+def _is_renumbered(known, now):
+    """Tell whether a file has an identity that it was given in a commit that was not told of."""
+    if known is None or known == now:
+        return False
+    return known[0] != now[0] or known[1] != 0
 
 
 def _row(key, row):

@@ -24,7 +24,7 @@ PRIMARY = 1
 
 
 class Origin:
-    """One mutation as a person made it; `h` is None while only its intent is known."""
+    """One mutation as a person made it."""
 
     __slots__ = ("changes", "claims", "h", "index", "phone", "version")
 
@@ -188,9 +188,10 @@ class Tale:
             phone.own = dict(other.own)
             phone.sources = {**other.sources, name: index}
             phone.database = other.database
+        is_renumbered = phone.installation == event["i"] and phone.n not in {0, event["n"]}
         phone.installation, phone.n = event["i"], event["n"]
         numbering = phone.numberings[event["i"], event["n"]]
-        if not numbering and event["n"]:
+        if not numbering and event["n"] and not is_renumbered:
             numbering.update(phone.numberings[event["i"], 0])
         self._take_intent(phone, event)
         kept = {c: claim for c, claim in numbering.items() if c <= event["c"]}
@@ -211,7 +212,7 @@ class Tale:
         if intent is None or intent[1]["i"] != event["i"] or event["c"] < intent[1]["c"]:
             return
         index, told = intent
-        self._make(index, phone, told, h=None, version=told.get("v", self.schema.version))
+        self._make(index, phone, told)
 
     def _killed(self, _index, event):
         pass
@@ -222,13 +223,16 @@ class Tale:
     def _intent(self, index, event):
         self.phone(event["p"]).intent = (index, event)
 
+    def _unmade(self, _index, event):
+        self.phone(event["p"]).intent = None
+
     def _made(self, index, event):
         phone = self.phone(event["p"])
         phone.intent = None
-        self._make(index, phone, event, h=event["h"], version=event["v"])
+        self._make(index, phone, event)
 
-    def _make(self, index, phone, event, *, h, version):
-        origin = Origin(phone.name, index, h, version, event["changes"])
+    def _make(self, index, phone, event):
+        origin = Origin(phone.name, index, event["h"], event["v"], event["changes"])
         self.origins.append(origin)
         claim = self._claim(
             origin,

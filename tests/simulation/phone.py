@@ -65,7 +65,10 @@ class Phone(Machine):
         self.process: Any = None
         self.database: Any = None
         self.app = world.app
-        self.recorder = PhoneRecorder(world.history, name, person, now_ms=lambda: world.now_ms)
+        # A commit that loses its power may be kept, though nobody was told of it.
+        self.recorder = PhoneRecorder(
+            world.history, name, person, now_ms=lambda: world.now_ms, tells_intents=True
+        )
         self._writer: Any = None
         self._syncing = None
         self.message = ""
