@@ -21,13 +21,15 @@ class Ledger:
         self.outcome = {}  # (n, counter) -> outcome, of the last ledger told
         self.devices = {}  # n -> (person, installation, counter)
         self.own = None  # (collection, row) of the primary's own changes; None: not told
-        self.collected = {}  # key -> horizon at which a node had dropped its tombstone
-        self.collected_at = {}  # key -> index of the first look by which one had
+        self.collected = {}  # key -> horizon at which what counts had dropped its tombstone
+        self.collected_at = {}  # key -> index of the first look by which a node had
         self.sequences = []  # of all judged mutations that count, ascending
         self.is_forked = False
         self.members = defaultdict(list)  # (person, space) -> [(sequence, role)], ascending
         self.has_outcomes = False
         self._kept = {}
+        self._dropped = []  # (key, horizon, look): tombstones that a node had dropped
+        self._led = []  # looks from which on another database than before has a primary
         self._judged = []
         self._members = set()
         self._codes = {}
@@ -38,12 +40,13 @@ class Ledger:
         for key in look.gone:
             before = look.before.get(key)
             if before is not None and not before.is_alive:
-                self.collected[key] = max(event["horizon"], self.collected.get(key, 0))
-                self.collected_at.setdefault(key, look.index)
+                self._dropped.append((key, event["horizon"], look))
         for person, space, _, role, sequence in event.get("members") or ():
             self._members.add((person, space, sequence, role, event["database"]))
         if event["role"] != "primary":
             return
+        if event["database"] != self.database:
+            self._led.append(look)
         self.database = event["database"]
         self._kept = {}
         kept = SEQUENCE_MAX
@@ -87,6 +90,7 @@ class Ledger:
         self.is_forked = any(event["what"] in FORKING for _, event in tale.operators)
         self._settle_identities(tale)
         self._settle_judged()
+        self._settle_collected()
         for claim in tale.claims:
             self._settle_outcome(claim)
         self._bound(tale)
@@ -162,6 +166,15 @@ class Ledger:
             if claim is not None:
                 claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
 
+    def _settle_collected(self):
+        for key, horizon, look in self._dropped:
+            if not self.is_valid(look.database, look.sequence):
+                continue
+            if any(_has_kept(led, look.database, key, horizon) for led in self._led):
+                continue
+            self.collected[key] = max(horizon, self.collected.get(key, 0))
+            self.collected_at.setdefault(key, look.index)
+
     def _settle_outcome(self, claim):
         """Take the ledger's word first, then what phones were told of what counts."""
         for n in claim.ns:
@@ -215,6 +228,16 @@ class Ledger:
                 self.members[person, space].append((sequence, role))
         for changes in self.members.values():
             changes.sort(key=lambda change: change[0])
+
+
+def _has_kept(led, database, key, horizon):
+    """Tell whether a database that goes on from another has a tombstone that the other had dropped:
+    a primary that was replaced may go on collecting, which takes no sequence.
+    """
+    if all(former != database for former, _ in led.event.get("lineage", ())):
+        return False
+    row = led.rows.get(key)
+    return row is not None and (row.sequence <= horizon or led.event["horizon"] < horizon)
 
 
 def _stamps(tale):

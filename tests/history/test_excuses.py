@@ -9,7 +9,7 @@ from tests.history.checker import check
 from tests.history.checks import own_writes
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import Tale
-from tests.history.test_checks import confirmed, find, put_before
+from tests.history.test_checks import confirmed, find, more, put_before
 
 
 def one_more(events, *, c=5, **facts):
@@ -147,6 +147,55 @@ def test_a_later_write_of_another_may_hide_a_part():
 
     report = check(told(patched=resolved, own=[[5, "item", "x", "derived", ANN, 1]]))
     assert report.is_clean, str(report)
+
+
+def collected_by_a_replaced_primary(events, row, *, sequence):
+    """Let another node have led until 14 was replicated, and have dropped a tombstone since."""
+    for event in events:
+        if event["e"] == "server":
+            event["lineage"] = [["former", 14]]
+    made = find(events, "made", p="b", c=4)
+    look = {**find(events, "server", full=True), "node": "old", "database": "former"}
+    look |= {"s": sequence, "lineage": []}
+    held = [story.X9, story.Z11, story.F13, story.T14]
+    put_before(events, made, {**look, "rows": [*held, row]})
+    gone = {"gone": [row[:2]], "horizon": row[5]}
+    put_before(events, made, {**look, "rows": held, **gone})
+
+
+def test_what_a_replaced_primary_has_collected_the_next_one_holds():
+    """y comes back in the database that counts, with all that was ever written to it."""
+    restored = ["item", "y", "north", [at(10), ANN, True], story.Y5[4], 15]
+    events = more(restored, [change("item", "y", "restore")])
+    collected_by_a_replaced_primary(events, story.Y10, sequence=14)
+    report = check(events)
+    assert report.is_clean, str(report)
+    assert Tale(events).ledger.collected == {}
+
+
+def test_what_the_primary_that_counts_has_collected_is_written_anew():
+    again = ["item", "y", "north", [at(10), ANN, True], {}, 15]
+    events = more(again, [change("item", "y", "insert", space="north")])
+    look = {**find(events, "server", full=True), "s": 14, "horizon": 10, "gone": [["item", "y"]]}
+    look["rows"] = [story.X9, story.Z11, story.F13, story.T14]
+    made = find(events, "made", p="a", c=5)
+    put_before(events, made, look)
+    for p in ("a", "b"):
+        put_before(events, made, confirmed(p, 14, gone=[("item", "y")]))
+    report = check(events)
+    assert report.is_clean, str(report)
+    assert Tale(events).ledger.collected == {("item", "y"): 10}
+
+
+def test_what_only_a_replaced_primary_had_it_has_collected_alone():
+    fields = {"title": "new"}
+    row = ["item", "w", "north", [at(10), ANN, True], {"title": [at(10), ANN, "new"]}, 15]
+    events = more(row, [change("item", "w", "insert", space="north", fields=fields)])
+    dead = [*row[:3], [at(11), ANN, False], row[4], 16]
+    collected_by_a_replaced_primary(events, dead, sequence=16)
+    report = check(events)
+    assert report.is_clean, str(report)
+    assert Tale(events).ledger.collected == {}
 
 
 @pytest.mark.parametrize(("counter", "count"), [(3, 9), (4, 10)])

@@ -4,9 +4,9 @@ Decided: every living row of every replica is alive by the stamp of an insert or
 accepted (or by the primary's own, n = 1, in an app where it revives rows: `edit_wins`, or what
 rules derive); while a tombstone is held, only a later insert or restore brings its row back.
 
-Excused: rows whose tombstone a node had collected (it holds no stamp to compare with: a phone whose
-clock is behind may insert the row again); stamps whose mutation the history does not tell (unknown
-devices, databases set back).
+Excused: rows whose tombstone a node had collected that was not replaced before (it holds no stamp
+to compare with: a phone whose clock is behind may insert the row again); stamps whose mutation the
+history does not tell (unknown devices, databases set back).
 """
 
 from collections import defaultdict
