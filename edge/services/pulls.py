@@ -11,6 +11,8 @@ Invariants
   P4  a replica that is behind a cursor says so and nothing else: nobody is reset, settled or
       verified by what it has not read. A cursor of a database that it has not heard of is one
       ahead of it, unless the primary says that it has followed to the present database
+  P5  a device acknowledges nothing while it waits for the outcome of what it has sent: a tombstone
+      that is collected before would refuse what was written before anybody had seen it
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class _UnknownHere(Exception):
 
 
 class Pulls:
-    """One tenant's reads by devices. `acknowledge(device, sequence)` is told of every cursor."""
+    """One tenant's reads by devices. `acknowledge(device, sequence)` is told how far each has read
+    with everything judged that it had written by then (P5).
+    """
 
     def __init__(
         self,
@@ -91,7 +95,10 @@ class Pulls:
             outcome = "stale" if page.stale else "more" if page.more else "level"
             span.put(sequence=page.cursor.sequence, outcome=outcome)
         if pull.cursor is not None and not page.stale:
-            self._acknowledge(session.device, 0 if page.reset else pull.cursor.sequence)
+            if page.reset:
+                self._acknowledge(session.device, 0)
+            elif pull.unconfirmed <= page.merged_through:
+                self._acknowledge(session.device, pull.cursor.sequence)
         return page
 
     async def repair(self, session: DeviceSession, repair: Repair) -> Repaired:

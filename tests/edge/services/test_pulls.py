@@ -322,6 +322,30 @@ async def test_a_tombstone_waits_for_every_device_with_a_lease(node):
     await node.check()
 
 
+async def test_a_tombstone_waits_for_what_was_written_before_it_was_seen(node):
+    """Law 17: an edge may have accepted a mutation that the primary has not judged yet."""
+    ann, bob = await node.device("ann"), await node.device("bob")
+    await ann.push(insert("item", "i0"), insert("item", "i1"))
+    await bob.pull()
+    late = bob.mutation(edit("item", "i0", title="late"), edit("item", "i1", title="kept"))
+    await ann.push(delete("item", "i0"))
+    for _ in range(2):
+        await ann.pull()
+        pull = Pull(bob.number, 1, bob.replica.cursor, unconfirmed=late.counter)
+        bob.replica.take(await node.tenant.pulls.pull(bob.session, pull))
+        await node.tenant.maintenance.run_once()
+    assert not bob.replica.rows["item", "i0"].is_alive
+    assert ("item", "i0") in await node.rows(), "bob has read of it, but wrote before he did"
+    (receipt,) = (await bob.send(late)).receipts
+    assert (receipt.outcome, receipt.code) == ("superseded", "row-deleted")
+    assert await node.value("item", "i1", "title") == "kept"
+    for device in (ann, bob, bob, ann):
+        await device.pull()
+    await node.tenant.maintenance.run_once()
+    assert ("item", "i0") not in await node.rows()
+    await node.check()
+
+
 @MODEST
 @given(steps=st.lists(st.integers(0, 4), max_size=25))
 async def test_collecting_equals_not_collecting(tmp_path_factory, steps):
