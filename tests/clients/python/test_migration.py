@@ -7,6 +7,7 @@ from core.schema.app import App
 from core.schema.collection import Collection
 from core.schema.lens import Lens
 from skerry_client import Add, Skerry, WrongDatabase
+from sync_protocol.messages.welcome import Welcome
 from tests.clients.python.fake_server import FakeServer
 from tests.clients.python.links import check, sync
 from tests.clients.python.survey import ACCESS, NORTH, database, seen
@@ -106,6 +107,28 @@ def test_a_lens_raises_what_is_shown_and_the_next_round_reads_anew(tmp_path):
     assert phone.digests() == digests
     assert phone.store.cursor is None
     assert len(phone.pending()) == 2
+    phone.store.close()
+
+
+def test_rows_of_a_lost_database_hide_no_write_of_another_version(tmp_path):
+    """The round that was to read anew for a lens has not come, and the database is another one."""
+    path = database(tmp_path)
+    app, Note, _ = version_two()  # noqa: N806  (a class)
+    server = FakeServer(app, [NORTH])
+    phone = Skerry(path, app)
+    row = phone.insert(Note, space=NORTH, text="old")
+    sync(phone.store, server)
+    phone.edit(Note, row, text="newer")
+    sync(phone.store, server)
+    phone.edit(Note, row, text="mine")
+    counter = phone.store.counter
+    restored = Welcome(1, phone.store.device, "restored", 1, 2, "", 0, "reset", counter - 1)
+    phone.store.greet(restored)
+    phone.store.close()
+    app, Note = version_three()  # noqa: N806  (a class)
+    phone = Skerry(path, app)
+    phone.store.record_receipts([(counter, counter, 1)], [])
+    assert seen(phone, Note, row).title == "MINE"
     phone.store.close()
 
 

@@ -262,6 +262,24 @@ async def test_rows_that_are_read_anew_hold_what_is_retained(world):
     assert seen(ann, Airfield, row).visits == 1
 
 
+async def test_rows_of_a_lost_database_hide_nothing_while_all_is_read_anew(world):
+    """Without a cursor nothing but the welcome tells that the rows are another database's."""
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    for _ in range(2):
+        await world.sync(ann)
+        ann.edit(Airfield, row, visits=Add(1))
+    await world.sync(ann)
+    ann.store.reset_read()
+    ann.edit(Airfield, row, visits=Add(4))
+    counter = ann.store.counter
+    ann.store.greet(Welcome(1, ann.store.device, "restored", 1, 1, "", 0, "reset", counter - 1))
+    ann.store.record_receipts([(counter, counter, 1)], [])
+    check(database(world.folder, "ann"), world.app)
+    assert seen(ann, Airfield, row).visits == 7
+    await world.sync(ann)
+
+
 async def test_a_stale_welcome_lets_nothing_wait_again(world):
     world.fleet.standing.safe = 0
     ann = world.phone("ann")

@@ -165,7 +165,10 @@ class Confirmed:
     def forget_sequences(self) -> None:
         """Let every confirmed row be older than any receipt, and than any row to come."""
         for name in self._tables:
-            self._connection.execute(f"UPDATE {quoted(name)} SET _sequence = 0")
+            table = quoted(name)
+            self._connection.execute(f"UPDATE {table} SET _sequence = 0")
+            pending = self._connection.execute(f"SELECT id FROM {table} WHERE _pending = 1")
+            self.dirty[name].update(row_id for (row_id,) in pending)
 
     def drop_dead(self, horizon: int) -> None:
         """Drop tombstones up to `horizon`; those with pending mutations wait for their outcome."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.ids import is_name
 from skerry_client.errors import WrongDatabase
 from skerry_client.store.confirmed import decode, stored_digest
-from skerry_client.store.rounds import unstage
+from skerry_client.store.rounds import forget_cursor, unstage
 from skerry_client.store.tables import Table, quoted
 from sync_protocol.digest import to_bytes
 from sync_protocol.fingerprint import fingerprint
@@ -30,8 +30,9 @@ ROWS_AT_ONCE = 1_000
 
 
 def migrate(
-    connection: sqlite3.Connection, app: App, *, meta: Meta, tables: dict[str, Table]
-) -> bool:
+    connection: sqlite3.Connection, app: App, *, meta: Meta, confirmed: Confirmed,
+    tables: dict[str, Table],
+) -> bool:  # fmt: skip
     """Bring the file to the app's declaration; tell whether views must be written again."""
     found = meta.get("app", app.name)
     if found != app.name:
@@ -46,10 +47,8 @@ def migrate(
     for table in tables.values():
         _create_or_extend(connection, table)
     _know_undeclared(connection, tables)
-    if before > app.version:
-        meta.put("cursor", None)
-    else:
-        _raise_rows(connection, app, meta=meta, tables=tables, before=before)
+    if before > app.version or _raise_rows(connection, app, tables=tables, before=before):
+        forget_cursor(meta, confirmed)
     meta.put("app", app.name)
     meta.put("schema_version", app.version)
     meta.put("fingerprint", now)
@@ -86,15 +85,14 @@ def _know_undeclared(connection: sqlite3.Connection, tables: dict[str, Table]) -
 
 
 def _raise_rows(
-    connection: sqlite3.Connection, app: App, *, meta: Meta, tables: dict[str, Table], before: int
-) -> None:
+    connection: sqlite3.Connection, app: App, *, tables: dict[str, Table], before: int
+) -> bool:
+    """Raise confirmed rows of an earlier version; tell whether a lens stands in between."""
     lenses = {name: app.lenses_from(name, before) for name in app.collections}
-    if not any(lenses.values()):
-        return
-    meta.put("cursor", None)
     for name, steps in lenses.items():
         if steps:
             _raise_table(connection, tables[name], steps)
+    return any(lenses.values())
 
 
 def _raise_table(connection: sqlite3.Connection, table: Table, lenses: list[Lens]) -> None:

@@ -243,6 +243,17 @@ class Rounds:
         )
 
 
+def forget_cursor(meta: Meta, confirmed: Confirmed) -> None:
+    """Read from zero again; the confirmed rows stay until the new round replaces them.
+
+    From then on their sequences are of the database that was named last: of another one they would
+    say nothing about receipts (F2).
+    """
+    if (cursor := meta.cursor) and cursor.database != meta.database:
+        confirmed.forget_sequences()
+    meta.put("cursor", None)
+
+
 def unstage(connection: sqlite3.Connection, meta: Meta) -> None:
     """Drop all that is kept of an unfinished round."""
     connection.execute("DELETE FROM _staged_page")

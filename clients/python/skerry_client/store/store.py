@@ -29,7 +29,7 @@ from skerry_client.store.meta import Meta
 from skerry_client.store.migration import mark_all_dirty, migrate
 from skerry_client.store.queue import Queue, Queued
 from skerry_client.store.reader import Reader
-from skerry_client.store.rounds import Applied, Rounds
+from skerry_client.store.rounds import Applied, Rounds, forget_cursor
 from skerry_client.store.tables import Table
 from skerry_client.store.views import Views
 from sync_protocol.messages.push import WireChange, WireMutation
@@ -74,7 +74,10 @@ class Store:
         self._fresh()
         self._clock = HybridClock()
         with self._write():
-            if migrate(self._connection, app, meta=self._meta, tables=self._tables):
+            if migrate(
+                self._connection, app, meta=self._meta, confirmed=self._confirmed,
+                tables=self._tables,
+            ):  # fmt: skip
                 for name in app.collections:
                     mark_all_dirty(self._connection, self._confirmed, name)
             if self._meta.get("installation") is None:
@@ -136,6 +139,8 @@ class Store:
                 if self._meta.get("former") is not None:
                     self._meta.put("former", welcome.sequence)
             is_other_database = database not in {None, welcome.database}
+            if is_other_database and not welcome.stale and self._meta.cursor is None:
+                self._confirmed.forget_sequences()  # see `forget_cursor`
             is_renamed = device not in {0, welcome.device}
             if is_renamed and is_other_database:
                 self._queue.revive(after=0)
@@ -262,11 +267,7 @@ class Store:
         """Read from zero again; the confirmed rows stay until the new round replaces them."""
         with self._write():
             self._rounds.unstage()
-            # Sequences of another database say nothing about receipts of this one (F2).
-            if (cursor := self._meta.cursor) and cursor.database != self._meta.database:
-                self._confirmed.forget_sequences()
-                self._mark_pending()
-            self._meta.put("cursor", None)
+            forget_cursor(self._meta, self._confirmed)
 
     def become_new(self) -> None:
         """Take a new identity: this file turned out to be a copy of another phone's."""
