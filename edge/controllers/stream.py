@@ -103,7 +103,8 @@ class StreamController(Endpoints):
         self.pokes = PokeFrames()
         self._count = 0
         self._per_person: Counter[tuple[str, str]] = Counter()
-        self._open: dict[tuple[str, str], set[_Stream]] = {}
+        self._open: dict[tuple[str, str], dict[_Stream, None]] = {}
+        """Each person's streams, in the order in which they were opened."""
 
     def routes(self) -> list[WebsocketRouteHandler]:
         """Return the route."""
@@ -129,11 +130,11 @@ class StreamController(Endpoints):
             tenant = await self.node.tenant(principal.tenant)
             media = None if agreed is None else SUBPROTOCOLS[agreed]
             stream = _Stream(self, socket, principal, tenant, media)
-            self._open.setdefault(person, set()).add(stream)
+            self._open.setdefault(person, {})[stream] = None
             try:
                 await stream.run()
             finally:
-                self._open[person].discard(stream)
+                self._open[person].pop(stream, None)
                 if not self._open[person]:
                     del self._open[person]
         finally:

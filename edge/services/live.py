@@ -11,6 +11,7 @@ Invariants
   L4  a stream is told a provisional set together with the rows that take its place, and one set at
       most waits to be sent beside pokes
   L5  no stream outlives the database it was subscribed to
+  L6  streams are told in the order in which they subscribed: one seed of a simulation, one order
 """
 
 from __future__ import annotations
@@ -149,7 +150,8 @@ class Live:
         self._provisionals = Provisionals(app)
         self._following = ""
         """The id of the database that a replica's streams were subscribed to (L5)."""
-        self._streams: set[Subscription] = set()
+        self._streams: dict[Subscription, None] = {}
+        """In the order in which they subscribed, which is the order they are told in (L6)."""
         self._wake = asyncio.Event()
         self._position = 0
         self._task: asyncio.Task[None] | None = None
@@ -203,7 +205,7 @@ class Live:
         else:
             stream.position = stream.checked = min(since, now)
         stream.wrote = now
-        self._streams.add(stream)
+        self._streams[stream] = None
         self._wake.set()
         return stream
 
@@ -236,7 +238,7 @@ class Live:
 
     def drop(self, stream: Subscription) -> None:
         """Forget a stream."""
-        self._streams.discard(stream)
+        self._streams.pop(stream, None)
 
     async def _tail(self) -> None:
         while True:

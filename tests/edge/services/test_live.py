@@ -190,3 +190,16 @@ async def test_following_pokes_equals_pulling(tmp_path_factory, steps):
         await bob.pull()
         assert as_bytes(bob.replica.living()) == followed
         await assert_equal_to_snapshot(bob)
+
+
+async def test_streams_are_told_in_the_order_in_which_they_subscribed(node, monkeypatch):
+    """L6: by address they would be told in another order in every process."""
+    ann, bob = await node.device("ann"), await node.device("bob")
+    streams = [await subscribed(node, bob) for _ in range(12)]
+    told, offer = [], live.Subscription.offer
+    monkeypatch.setattr(
+        live.Subscription, "offer", lambda self, poke: (told.append(self), offer(self, poke))
+    )
+    await ann.push(insert("item", "i1"))
+    await settled(node)
+    assert told == streams
