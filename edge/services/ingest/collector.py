@@ -17,13 +17,17 @@ if TYPE_CHECKING:
 _lock = Lock()
 _pauses = 0
 """Commits under way, over all tenants of this process."""
+_was_enabled = False
+"""Whether the first of them found the collector switched on."""
 
 
 @contextmanager
 def paused_collector() -> Generator[None]:
-    """Switch the collector off until the last commit under way has ended."""
-    global _pauses  # noqa: PLW0603  (one collector per process)
+    """Switch the collector off until the last commit under way has ended, if it was on."""
+    global _pauses, _was_enabled  # noqa: PLW0603  (one collector per process)
     with _lock:
+        if _pauses == 0:
+            _was_enabled = gc.isenabled()
         _pauses += 1
         gc.disable()
     try:
@@ -31,5 +35,5 @@ def paused_collector() -> Generator[None]:
     finally:
         with _lock:
             _pauses -= 1
-            if _pauses == 0:
+            if _pauses == 0 and _was_enabled:
                 gc.enable()
