@@ -23,12 +23,13 @@ class Ledger:
         self.own = None  # (collection, row) of the primary's own changes; None: not told
         self.collected = {}  # key -> horizon at which what counts had dropped its tombstone
         self.collected_at = {}  # key -> index of the first look by which a node had
+        self.dropped = defaultdict(list)  # key -> [(index of the look, horizon)], of each tombstone
         self.sequences = []  # of all judged mutations that count, ascending
         self.is_forked = False
         self.members = defaultdict(list)  # (person, space) -> [(sequence, role)], ascending
         self.has_outcomes = False
         self._kept = {}
-        self._dropped = []  # (key, horizon, look): tombstones that a node had dropped
+        self._dropped = []  # (key, horizon, sequence, look): tombstones that a node had dropped
         self._led = []  # looks from which on another database than before has a primary
         self._judged = []
         self._members = set()
@@ -40,7 +41,7 @@ class Ledger:
         for key in look.gone:
             before = look.before.get(key)
             if before is not None and not before.is_alive:
-                self._dropped.append((key, event["horizon"], look))
+                self._dropped.append((key, event["horizon"], before.sequence, look))
         for person, space, _, role, sequence in event.get("members") or ():
             self._members.add((person, space, sequence, role, event["database"]))
         if event["role"] != "primary":
@@ -115,6 +116,15 @@ class Ledger:
             role = next_role
         return role
 
+    def is_begun_anew(self, key, claim, sequence):
+        """Tell whether a row of a sequence was inserted again after a tombstone that had a claim's
+        writes was dropped: of the row before it nothing is left.
+        """
+        return any(
+            horizon < sequence and (claim.index < index if claim.s is None else claim.s <= horizon)
+            for index, horizon in self.dropped.get(key, ())
+        )
+
     def is_own(self, key):
         """Tell whether the primary may have changed a row by itself."""
         return self.own is None or key in self.own
@@ -167,13 +177,15 @@ class Ledger:
                 claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
 
     def _settle_collected(self):
-        for key, horizon, look in self._dropped:
+        for key, horizon, sequence, look in self._dropped:
             if not self.is_valid(look.database, look.sequence):
                 continue
             if any(_has_kept(led, look.database, key, horizon) for led in self._led):
                 continue
             self.collected[key] = max(horizon, self.collected.get(key, 0))
             self.collected_at.setdefault(key, look.index)
+            if sequence <= horizon:
+                self.dropped[key].append((look.index, horizon))
 
     def _settle_outcome(self, claim):
         """Take the ledger's word first, then what phones were told of what counts."""

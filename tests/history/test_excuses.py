@@ -1,12 +1,9 @@
 """What is no violation: the same history with what a check excuses in it stays clean."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from tests.history import story
 from tests.history.checker import check
-from tests.history.checks import own_writes
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import Tale
 from tests.history.test_checks import confirmed, find, more, put_before
@@ -198,6 +195,33 @@ def test_what_only_a_replaced_primary_had_it_has_collected_alone():
     assert Tale(events).ledger.collected == {}
 
 
+@pytest.mark.parametrize("is_dropped", [True, False])
+def test_a_row_that_is_inserted_again_has_nothing_of_the_one_whose_tombstone_was_dropped(
+    is_dropped, monkeypatch
+):
+    """a wrote a title into y, and deleted it; b inserts y again, and a reads of that alone."""
+    monkeypatch.setitem(story.WHEN, ("b", 6), 10)
+    monkeypatch.setitem(
+        MADE, ("b", 6), [change("item", "y", "insert", space="north", fields={"best": 3})]
+    )
+    again = ["item", "y", "north", [at(10), BOB, True], {"best": [3]}, 15]
+
+    def tell(tale):
+        if is_dropped:
+            tale.server(14)
+            tale.events[-1] |= {"gone": [["item", "y"]], "horizon": 10}
+        tale.confirm("b", 14, gone=[("item", "y")])
+        tale.make("b", 6, row=again)
+        tale.merge("b", 6, again)
+        for p in ("a", "b"):
+            tale.confirm(p, 15, again)
+            tale.view(p, "sync", again)
+
+    report = check(told(more=tell))
+    assert ("H05" in report.checks) is not is_dropped, str(report)
+    assert report.is_clean is is_dropped, str(report)
+
+
 @pytest.mark.parametrize(("counter", "count"), [(3, 9), (4, 10)])
 def test_an_intent_counts_when_the_file_has_it(counter, count):
     events = told()
@@ -227,23 +251,3 @@ def test_a_clone_keeps_what_it_copied_and_is_renumbered():
     assert (claim.n, claim.c, claim.origin.phone) == (7, 1, "c")
     assert tale.ledger.taken[BOB, 4].origin.phone == "b", "the copy was renumbered away from it"
     assert tale.ledger.taken[7, 1] is claim
-
-
-@pytest.mark.parametrize(
-    ("held", "index", "judged", "is_excused"),
-    [
-        pytest.param(11, 6, [10, 4], True, id="a later row"),
-        pytest.param(10, 6, [10], False, id="the row that was collected"),
-        pytest.param(11, 5, [10], False, id="before any node had dropped it"),
-        pytest.param(11, 6, [11], False, id="judged after it was dropped"),
-        pytest.param(11, 6, [10, None], False, id="not judged yet"),
-    ],
-)
-def test_a_later_row_in_place_of_a_dropped_tombstone_need_not_show_what_went_with_it(
-    held, index, judged, is_excused
-):
-    key = ("item", "y")
-    ledger = SimpleNamespace(collected={key: 10}, collected_at={key: 5})
-    origin = SimpleNamespace(claims=[SimpleNamespace(s=s) for s in judged])
-    row = SimpleNamespace(key=key, sequence=held)
-    assert own_writes._is_collected(ledger, origin, row, index) is is_excused

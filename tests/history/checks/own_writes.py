@@ -7,9 +7,9 @@ what is not confirmed yet, each once.
 
 Excused: refused mutations, from when the phone knows that all up to them are judged; what a backup
 did not have; merged ones in rows that the phone no longer holds (H02 and H16 decide whether it
-should), or held as a tombstone that was dropped, by it or by a node whose later row it got; fields
-that a downgraded app does not know; after a database was set back, mutations that it has not got
-again.
+should), or held as a tombstone that was dropped, also when its id was inserted again before the
+phone read of either; fields that a downgraded app does not know; after a database was set back,
+mutations that it has not got again.
 """
 
 from collections import defaultdict
@@ -51,13 +51,14 @@ def _row(evidence, effects, mine, row, seen):
     excusing = REFUSED if row.key in held else FINAL
     for origin in mine:
         row_held = held.get(row.key)
-        if _is_void(evidence.tale, origin, phone, index, row_held.sequence if row_held else 0):
+        sequence = row_held.sequence if row_held else 0
+        if _is_void(evidence.tale, origin, phone, index, sequence):
+            continue
+        if _is_of_an_earlier_row(evidence.tale, origin, row.key, sequence):
             continue
         if (origin.version or 0) > evidence.tale.versions.get(index, origin.version or 0):
             continue  # An app that was downgraded shows no fields that it does not know.
         if origin.index < evidence.tale.phones[phone].collected.get(row.key, -1) < index:
-            continue
-        if row_held and _is_collected(evidence.tale.ledger, origin, row_held, index):
             continue
         if _is_told(evidence.tale, origin, phone, index, excusing):
             continue
@@ -67,13 +68,6 @@ def _row(evidence, effects, mine, row, seen):
         missing = _missing(origin, effects[origin], row)
         if missing is not None:
             yield f"does not show {origin} in {name_of(row.key)}{missing}"
-
-
-def _is_collected(ledger, origin, held, index):
-    """Tell whether a node had dropped the tombstone with the write, and the row held is newer."""
-    horizon = ledger.collected.get(held.key, 0)
-    is_newer = held.sequence > horizon and ledger.collected_at.get(held.key, index) < index
-    return is_newer and all(claim.s is not None and claim.s <= horizon for claim in origin.claims)
 
 
 def _is_told(tale, origin, phone, index, outcomes):
@@ -104,6 +98,14 @@ def _is_void(tale, origin, phone, index, sequence):
         return True
     is_later = all(s is not None and s > sequence for s in merged)
     return is_later and _is_told(tale, origin, phone, index, FINAL)
+
+
+def _is_of_an_earlier_row(tale, origin, key, sequence):
+    """Tell whether what was merged went with the tombstone of an earlier row of this id."""
+    return any(
+        claim.outcome in IN_EFFECT and tale.ledger.is_begun_anew(key, claim, sequence)
+        for claim in origin.claims
+    )
 
 
 def _missing(origin, effects, row):
