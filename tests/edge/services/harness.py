@@ -360,6 +360,22 @@ async def make_device(harness: Harness, person: str, installation: str) -> Devic
     return Device(harness, person, installation, welcome)
 
 
+async def greet_again(device: Device) -> Welcome:
+    """Say hello as a phone does that has read and written before."""
+    harness, replica = device.harness, device.replica
+    hello = Hello(
+        PROTOCOL_VERSION,
+        harness.app.name,
+        harness.app.version,
+        fingerprint(harness.app),
+        device.installation,
+        saturated(harness.clock.now_ms),
+        device.counter,
+        replica.cursor,
+    )
+    return await harness.tenant.devices.hello(principal_of(device.person), hello)
+
+
 async def pull_all(device: Device, *, rows_max: int = 5_000, between: Any = None) -> int:
     """Pull until a checkpoint; `between` is awaited after every unfinished page. Returns pages."""
     cursor = device.replica.cursor

@@ -15,6 +15,7 @@ from tests.edge.services.harness import (
     as_bytes,
     delete,
     edit,
+    greet_again,
     insert,
     outcomes,
     pull_all,
@@ -322,7 +323,8 @@ async def test_a_tombstone_waits_for_every_device_with_a_lease(node):
     await node.check()
 
 
-async def test_a_tombstone_waits_for_what_was_written_before_it_was_seen(node):
+@pytest.mark.parametrize("is_greeted", [False, True])
+async def test_a_tombstone_waits_for_what_was_written_before_it_was_seen(node, is_greeted):
     """Law 17: an edge may have accepted a mutation that the primary has not judged yet."""
     ann, bob = await node.device("ann"), await node.device("bob")
     await ann.push(insert("item", "i0"), insert("item", "i1"))
@@ -333,6 +335,8 @@ async def test_a_tombstone_waits_for_what_was_written_before_it_was_seen(node):
         await ann.pull()
         pull = Pull(bob.number, 1, bob.replica.cursor, unconfirmed=late.counter)
         bob.replica.take(await node.tenant.pulls.pull(bob.session, pull))
+        if is_greeted:
+            await greet_again(bob)
         await node.tenant.maintenance.run_once()
     assert not bob.replica.rows["item", "i0"].is_alive
     assert ("item", "i0") in await node.rows(), "bob has read of it, but wrote before he did"
