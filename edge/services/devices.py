@@ -147,7 +147,7 @@ class Devices:
         cursor = hello.cursor
         acknowledged = 0 if cursor is None or welcome.resume == "reset" else cursor.sequence
         if hello.counter > welcome.merged_through:
-            # What it waits for, or has yet to send, may be older than what it has read (P5 of pulls).
+            # What it waits for, or has yet to send, may be older than what it has read (P5).
             acknowledged = min(acknowledged, device.acknowledged)
         unit.devices.acknowledge(device.n, acknowledged, now_ms=now_ms)
         return welcome
