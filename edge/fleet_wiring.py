@@ -36,6 +36,7 @@ from edge.services.fleet.primary_link import PrimaryLink
 from edge.services.fleet.relay import Relay
 from edge.services.fleet.reporter import Reporter
 from edge.storage.fleet_files import ReplicaFiles, SqldProbe
+from edge.storage.sqld import FenceLost
 from edge.storage.sqlite import SqliteEngine
 from edge.workers.replica_watch import ReplicaWatch
 from edge.workers.role_file import NodeRole, RoleFile
@@ -230,7 +231,17 @@ class Fleet:
             yield
 
     async def _open_primary(self) -> None:
-        assert self.primary is not None
+        try:
+            await self._lead()
+        except FenceLost:
+            # Ended after it had heard of another primary, and before it heard which: somebody may
+            # know by now. Whom to ask is in its own copy, which can be read.
+            await self._trust.refresh()
+            await self._identity.identity.signing.load()
+            await self.leading.ask_around()
+            raise
+
+    async def _lead(self) -> None:
         await self._identity.open(self.node)
         known = await self.membership.found(self.own)
         if known.epoch < self.epoch or known.node != self.own.node:

@@ -10,6 +10,7 @@ import pytest
 from core.fleet import Leadership, Role
 from edge.fleet_wiring import Fleet
 from edge.settings import read_settings
+from edge.storage.sqld import FenceLost
 from edge.workers.role_file import read_role
 
 CLAIM = Leadership(2, "edge-ams", "http://127.0.0.1:2", "http://127.0.0.1:3")
@@ -63,3 +64,27 @@ def test_a_primary_notes_nobody_to_call(tmp_path):
     assert '"primary_node": ""' in (tmp_path / "role.json").read_text()
     after: Any = SimpleNamespace(primary=object(), settings=settings, _role=role)
     assert Fleet._first_leader(after) is None
+
+
+async def test_a_primary_that_was_fenced_asks_who_leads_before_it_ends():
+    """Killed before it heard who it is, it would end at every start, and never serve again."""
+    calls: list[str] = []
+
+    def noted(name: str, problem: Exception | None = None) -> Any:
+        async def call() -> None:
+            calls.append(name)
+            if problem is not None:
+                raise problem
+
+        return call
+
+    signing = SimpleNamespace(load=noted("keys"))
+    fenced: Any = SimpleNamespace(
+        _lead=noted("lead", FenceLost("Another primary has taken over this database.")),
+        _trust=SimpleNamespace(refresh=noted("nodes")),
+        _identity=SimpleNamespace(identity=SimpleNamespace(signing=signing)),
+        leading=SimpleNamespace(ask_around=noted("ask")),
+    )
+    with pytest.raises(FenceLost):
+        await Fleet._open_primary(fenced)
+    assert calls == ["lead", "nodes", "keys", "ask"]
