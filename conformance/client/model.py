@@ -140,6 +140,7 @@ class Model:
             merged=[(r.counter, r.counter, r.sequence) for r in merged],
             receipts=[r for r in receipts if r.outcome != "merged"],
             replicated=self.safe,
+            database=self.database,
         )
 
     def judge(self, mutation: WireMutation | Malformed, n: int, counter: int) -> Receipt:

@@ -308,6 +308,26 @@ async def _limits(scene: Scene) -> None:
     expect("the counters at the server", len(scene.model.taken[2]), 70)
 
 
+@acted(push, "another-database")
+async def _another_database(scene: Scene) -> None:
+    """Outcomes of another database than the one that has said welcome settle nothing."""
+    await scene.phone.settle()
+    await scene.phone.insert("s1", title="a")
+    await scene.phone.insert("s2", title="b")
+    refused = Receipt(2, "rejected", 90, code="no", message="Not there.")
+    told = Pushed(2, 90, [(1, 1, 90)], [refused], replicated=90, database="replaced")
+    scene.server.always["push"] = lambda _message: told
+    await scene.phone.sync()
+    expect("phone.pending", await scene.phone.pending(), [1, 2])
+    expect("the titles shown", await scene.phone.titles(), written("ab"))
+    del scene.server.always["push"]
+    await scene.phone.settle()
+    scene.expect_once()
+    expect("the counters at the server", len(scene.model.taken[2]), 2)
+    expect("phone.pending once they are merged", await scene.phone.pending(), [])
+    expect("the titles shown", await scene.phone.titles(), written("ab"))
+
+
 @acted(push, "retained")
 async def _retained(scene: Scene) -> None:
     """What was merged and is not replicated is sent again to the database that has not got it."""

@@ -50,7 +50,7 @@ class Pushed(Message, tag="pushed"):
 
     `merged` holds (first counter, last counter, sequence of the run's last write) runs whose
     mutations were merged without conflict; `receipts` holds every other outcome. `replicated` as
-    in a page.
+    in a page. `database` is the one that the final outcomes are of, empty when there are none.
     """
 
     merged_through: Counter
@@ -59,3 +59,4 @@ class Pushed(Message, tag="pushed"):
     receipts: list[Receipt] = []
     skew: Skew = 0
     replicated: Sequence = 0
+    database: str = ""

@@ -12,6 +12,8 @@ Invariants
   S5  a node that is behind is asked again after a delay, and nothing is live meanwhile
   S6  while a welcome was stale, or a mutation has no final receipt, a link that is live is given up
       for another after a delay: only a hello tells of mutations that nobody has any more
+  S7  outcomes settle nothing that are of another database than the one that has welcomed the
+      device; if that node was behind, those of the one that was read last count too
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class ClientSession:
         self.has_pokes = has_pokes
         self.hello: Hello | None = None
         self.device = 0
+        self.databases: frozenset[str] = frozenset()
+        """Whose outcomes count on this link (S6); an answer without any final one names none."""
         self.cursor: Cursor | None = None
         """How far confirmed rows have been read."""
         self.reading: Cursor | None = None

@@ -50,6 +50,9 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
         raise MalformedMessage(f"a phone is not device {event.device}")
     session.asked = None
     session.device = event.device
+    session.databases = frozenset({"", event.database})
+    if event.stale and session.cursor is not None:
+        session.databases |= {session.cursor.database}
     session.is_behind = session.is_unsure = event.stale
     session.latest = 0
     session.effects.append(do.BecomeDevice(event))
@@ -71,7 +74,13 @@ def lane_moved(session: ClientSession, event: on.PushReady | on.QueueChanged) ->
 
 
 def pushed(session: ClientSession, event: Pushed) -> ClientState:
-    """Settle receipts, and remember up to where our own writes have to be read."""
+    """Settle receipts, and remember up to where our own writes have to be read.
+
+    While two nodes both take themselves for the primary, requests may reach one and then the other
+    (S6): the next link says whose database counts, and everything is sent again.
+    """
+    if event.database not in session.databases:
+        raise MalformedMessage("outcomes are told of another database than the one greeted")
     session.lane.handle(event)
     session.attempt = 0
     session.latest = max(session.latest, event.sequence)

@@ -21,6 +21,7 @@ from sync_protocol.messages.page import Page
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import WireMutation
+from sync_protocol.messages.pushed import Pushed
 from sync_protocol.messages.repaired import Repaired
 from sync_protocol.session import events as on
 from sync_protocol.session.client import ClientSession
@@ -104,6 +105,11 @@ def rejected_mutations_stay_in_the_queue(monkeypatch):
 @finds("push/clone")
 def clones_stay_who_they_are(monkeypatch):
     monkeypatch.setattr(Store, "become_new", lambda _self: None)
+
+
+@finds("push/another-database")
+def any_primary_is_believed(monkeypatch):
+    heard(monkeypatch, Pushed, lambda _session, message: REPLACE(message, database=""))
 
 
 @finds("push/retained")

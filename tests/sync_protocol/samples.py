@@ -73,7 +73,7 @@ SERVER_SAMPLES = {
     "welcome": Welcome(
         1, 2, DATABASE, 44, 1, "0123456789abcdef", H, "replay", 3, -20_480, 43, stale=True
     ),
-    "pushed": Pushed(5, 44, [(1, 3, 42)], RECEIPTS, -20_480, 43),
+    "pushed": Pushed(5, 44, [(1, 3, 42)], RECEIPTS, -20_480, 43, DATABASE),
     "page": Page(
         CURSOR,
         more=False,

@@ -97,7 +97,7 @@ def fleet_scenes(
         ],
         "retained": [
             push(mutation(1), mutation(2, "Preikestolen")),
-            Pushed(2, 44, [(1, 2, 44)], replicated=41),
+            Pushed(2, 44, [(1, 2, 44)], replicated=41, database=DATABASE),
             msgspec.structs.replace(last, replicated=42),
             Poke(44, 44, replicated=44),
         ],
@@ -107,7 +107,7 @@ def fleet_scenes(
                 welcome, database="01j0takenover", resume="replay", merged_through=1, replicated=43
             ),
             push(mutation(2, "Preikestolen")),
-            Pushed(2, 45, [(2, 2, 45)], replicated=43),
+            Pushed(2, 45, [(2, 2, 45)], replicated=43, database="01j0takenover"),
             Pull(2, 1, Cursor(DATABASE, 43), wait_for=45),
             msgspec.structs.replace(last, cursor=Cursor("01j0takenover", 45), replicated=43),
         ],
@@ -149,9 +149,12 @@ def transcripts() -> dict[str, Any]:
             hello,
             welcome,
             push(mutation(1), mutation(2, "Preikestolen")),
-            Pushed(2, 44, [(1, 2, 44)]),
+            Pushed(2, 44, [(1, 2, 44)], database=DATABASE),
         ],
-        "outcomes": [push(*map(mutation, range(1, 7))), Pushed(5, 44, [(1, 3, 42)], RECEIPTS)],
+        "outcomes": [
+            push(*map(mutation, range(1, 7))),
+            Pushed(5, 44, [(1, 3, 42)], RECEIPTS, database=DATABASE),
+        ],
         "pull": [Pull(2, 1), first, Pull(2, 1, first.cursor), last],
         "poke": [
             Poke(44, 45, spaces=[space_rows()], digests={"region-1": row_digest}),
@@ -169,7 +172,7 @@ def transcripts() -> dict[str, Any]:
             msgspec.structs.replace(known, installation="01j0installation2", counter=1),
             msgspec.structs.replace(welcome, device=3, resume="replay"),
             msgspec.structs.replace(push(mutation(1, "typed on the other phone")), device=3),
-            Pushed(1, 45, [(1, 1, 45)]),
+            Pushed(1, 45, [(1, 1, 45)], database=DATABASE),
         ],
         "reset": [
             Pull(2, 1, Cursor("01j0anotherdatabase", 9_000)),

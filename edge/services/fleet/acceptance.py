@@ -65,7 +65,7 @@ class _Standing:
     """What the replica knows of a device, and how much of a push is final there.
 
     `final` mutations of the push have counters it has judged, the first `same` of them payloads it
-    has judged; `runs` and `receipts` answer those.
+    has judged; `runs` and `receipts` answer those, and are of `database`.
     """
 
     counter: int
@@ -74,6 +74,7 @@ class _Standing:
     same: int
     runs: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     receipts: list[Receipt] = field(default_factory=list[Receipt])
+    database: str = ""
 
 
 class Acceptance:
@@ -101,7 +102,10 @@ class Acceptance:
         if arrived and standing.final and not standing.same:
             raise _cloned()
         skew = measured_skew(device_clock=push.clock, now_unix_ms=self._now_ms())
-        answer = Pushed(standing.counter, standing.sequence, standing.runs, standing.receipts, skew)
+        answer = Pushed(
+            standing.counter, standing.sequence, standing.runs, standing.receipts, skew,
+            database=standing.database,
+        )  # fmt: skip
         rest = arrived[standing.final :]
         if standing.same < standing.final or not rest:
             return answer
@@ -238,7 +242,8 @@ def _standing(device: int, arrived: Sequence[_Arrived], unit: Unit) -> _Standing
     if not same:
         return _Standing(counter, sequence, len(final), 0)
     answers = stored_answers(unit, device, final[0].counter, final[same - 1].counter)
-    return _Standing(counter, sequence, len(final), same, *answers)
+    database = unit.meta.get("database")
+    return _Standing(counter, sequence, len(final), same, *answers, database)
 
 
 def _hash_of(entry: OutboxEntry) -> bytes:

@@ -86,6 +86,7 @@ class GroupCommit:
         self._scheduler = scheduler
         self._unit = unit
         self._now_ms = now_ms
+        self._database: str = unit.meta.get("database")
         self._clock = HybridClock(unit.meta.get("clock"))
         self._ledger = Ledger(unit, last_sequence=unit.meta.get("sequence"), digests=digests)
         self._compensator = Compensator(app, unit, self._tick)
@@ -318,6 +319,7 @@ class GroupCommit:
             merged_through=taken.device.counter,
             sequence=self._ledger.last_sequence,
             skew=taken.skew,
+            database=self._database,
         )
 
     def _tick(self) -> int:

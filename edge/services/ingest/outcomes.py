@@ -92,6 +92,7 @@ def answer(
     merged_through: int,
     sequence: int,
     skew: int,
+    database: str,
 ) -> Pushed:
     """Build the answer to one push; `runs` and `receipts` hold those of its repeated mutations."""
     first = last = at = 0
@@ -107,7 +108,7 @@ def answer(
         receipts.append(receipt_of(item))
     if first:
         runs.append((first, last, at))
-    return Pushed(merged_through, sequence, runs, receipts, skew)
+    return Pushed(merged_through, sequence, runs, receipts, skew, database=database)
 
 
 def _conflict(lost: LostWrite) -> Conflict:

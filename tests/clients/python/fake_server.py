@@ -103,6 +103,7 @@ class FakeServer:
             merged=[(r.counter, r.counter, r.sequence) for r in receipts if r.outcome == "merged"],
             receipts=[r for r in receipts if r.outcome != "merged"],
             replicated=self.safe,
+            database=self.database,
         )
 
     @property

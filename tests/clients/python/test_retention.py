@@ -313,7 +313,7 @@ async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_re
 
 @pytest.mark.parametrize("later", [Welcome, Page])
 async def test_a_receipt_of_another_primary_frees_nothing(world, later):
-    """An answer to a push names no database: the phone has said hello to another one."""
+    """An answer to a push may name no database: the phone has said hello to another one."""
     store = world.phone("ann").store
     store.greet(Welcome(1, 7, "a", 300, 1, "", 0, "replay", replicated=300))
     read = Page(Cursor("a", 300), more=False, checkpoint=Checkpoint(300, {}), replicated=300)

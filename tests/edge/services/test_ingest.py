@@ -35,6 +35,8 @@ async def test_exactly_once_and_the_same_answer_again(node):
     for _ in range(3):
         again = await ann.send(*made)
         assert msgspec.to_builtins(again) == msgspec.to_builtins(first)
+    named = await node.tenant.database.read(lambda unit: unit.meta.get("database"))
+    assert first.database == named
     assert as_bytes(await node.rows()) == before
     assert await node.value("item", "i1", "visits") == 8
     assert outcomes(first) == {1: "merged", 2: "merged", 3: "rejected", 4: "merged"}

@@ -114,6 +114,57 @@ def test_an_answer_to_a_part_of_a_push_is_followed_by_the_rest():
     assert effects[1] == do.PreparePush(7, 2, 5_000), "a clone learns of its identity by the rest"
 
 
+OF_ANOTHER = Pushed(5, 11, merged=[(1, 5, 11)], database="another")
+
+
+@pytest.mark.parametrize("is_stale", [False, True])
+def test_neither_welcome_nor_cursor_are_of_that_database(is_stale):
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, msgspec.structs.replace(WELCOME, database="earlier", stale=is_stale))
+    session.handle(on.PushReady(PUSH, through=5))
+    with pytest.raises(MalformedMessage):
+        receive(session, OF_ANOTHER)
+
+
+@pytest.mark.parametrize("make", [pushing, pulling, applying, live, repairing])
+def test_outcomes_of_another_database_than_the_one_greeted_settle_nothing(make):
+    session = make()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    assert session.lane.state is LaneState.SENT
+    with pytest.raises(MalformedMessage):
+        receive(session, OF_ANOTHER)
+    session.handle(on.Disconnected())
+    assert session.state is ClientState.OFFLINE
+    session.handle(on.Connected(HELLO))
+    effects = receive(session, msgspec.structs.replace(WELCOME, database="another"))
+    prepare = next(effect for effect in effects if isinstance(effect, do.PreparePush))
+    assert prepare.after_counter == 0, "all is sent again"
+    session.handle(on.PushReady(PUSH, through=5))
+    assert "Settle" in names(receive(session, OF_ANOTHER))
+
+
+@pytest.mark.parametrize(
+    ("welcome", "answer"),
+    [
+        (WELCOME, msgspec.structs.replace(OF_ANOTHER, database="")),
+        (WELCOME, msgspec.structs.replace(OF_ANOTHER, database="db")),
+        (
+            msgspec.structs.replace(WELCOME, database="earlier", stale=True),
+            msgspec.structs.replace(OF_ANOTHER, database="db"),
+        ),
+    ],
+    ids=["unnamed", "the same", "the cursor's, greeted by a node that was behind"],
+)
+def test_other_outcomes_are_settled(welcome, answer):
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, welcome)
+    session.handle(on.PushReady(PUSH, through=5))
+    assert "Settle" in names(receive(session, answer))
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -1,11 +1,14 @@
 """Over links that break, all mutations arrive once, and all see the same rows at the end."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sync_protocol.errors import MalformedMessage
 from sync_protocol.faults import FaultKind
+from sync_protocol.messages.pushed import Pushed
 from sync_protocol.session import effects as do
-from sync_protocol.session.events import PullWanted, RepairApplied
+from sync_protocol.session.events import PullWanted, Received, RepairApplied
 from sync_protocol.session.reactions import REACTIONS, Reaction
 from sync_protocol.session.states import ClientState
 from tests.sync_protocol.session.world import Device, Service
@@ -215,6 +218,24 @@ def test_a_server_that_lost_its_history_gets_the_queue_under_a_new_identity():
     assert device.rows == service.rows
 
 
+def test_what_another_database_says_of_a_push_is_asked_again_over_another_link():
+    service = Service()
+    service.write("row-1", "x")
+    device = live(service)
+    device.write("unsent")
+    service.database = "moved"
+    device.deliver_up()
+    (told,) = [message for message in device.down if isinstance(message, Pushed)]
+    with pytest.raises(MalformedMessage):
+        device.feed(Received(told))
+    assert device.queue
+    device.disconnect()
+    quiesce([device])
+    assert "ResetRead" in kinds(device)
+    assert service.taken == ["unsent"]
+    assert device.rows == service.rows
+
+
 def test_an_unknown_cursor_is_reset_and_keeps_the_queue():
     service = Service()
     service.write("row-1", "x")
@@ -224,7 +245,7 @@ def test_an_unknown_cursor_is_reset_and_keeps_the_queue():
     device.deliver_up()
     device.deliver_down()
     assert device.queue
-    service.database = "moved"
+    service.trouble.append(FaultKind.CURSOR_UNKNOWN)
     device.feed(PullWanted())
     quiesce([device])
     assert "ResetRead" in kinds(device)

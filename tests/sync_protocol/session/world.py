@@ -117,7 +117,8 @@ class Service:
             self.taken.append(change.fields["f"])
             self.write(change.id, change.fields["f"])
         counters = [each.counter or 0 for each in decode_mutations(push, Media.MSGPACK)]
-        return Pushed(len(hashes), self.sequence, [(counters[0], counters[-1], self.sequence)])
+        run = (counters[0], counters[-1], self.sequence)
+        return Pushed(len(hashes), self.sequence, [run], database=self.database)
 
     def pull(self, pull: Pull):
         after = pull.cursor.sequence if pull.cursor else 0

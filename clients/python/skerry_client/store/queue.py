@@ -4,11 +4,11 @@ Invariants
   Q1  counters of this installation are contiguous from 1; `device` 0 in a key means "this one"
   Q2  a payload is sent with the same bytes every time
   Q3  an entry goes only when it has a final receipt whose sequence both the cursor and what is
-      replicated have reached, and the cursor's database has told that it has judged it: an answer
-      to a push names no database, and may be another primary's. One that the cursor alone has
-      reached is retained: its rows hold it, so it is not pending (no `_pending_change`), not
-      waiting and not folded, and is only there to be sent again to a database that has lost it. So
-      is one that was refused: the app finds it in `_rejected`, and its place keeps the counters
+      replicated have reached, and the cursor's database has told that it has judged it: what has
+      answered a push may have been replaced since, or have named no database. One that the cursor
+      alone has reached is retained: its rows hold it, so it is not pending (no `_pending_change`),
+      not waiting and not folded, and is only there to be sent again to a database that has lost it.
+      So is one that was refused: the app finds it in `_rejected`, and its place keeps the counters
       whole for a node that has not heard of it
   Q4  entries of other devices (outcome `provisional`) are one set, replaced as a whole, never sent
 """

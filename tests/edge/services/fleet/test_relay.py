@@ -60,6 +60,7 @@ async def test_without_the_primary_a_push_is_accepted_and_durable(edge, ann):
     answer = await edge.push(ann, *first)
     assert outcomes(answer) == dict.fromkeys((1, 2, 3), "accepted")
     assert (answer.merged_through, answer.receipts[0].sequence) == (0, 0)
+    assert answer.database == "", "nothing of it is final"
     assert edge.told == ["main"]
     assert edge.relay.accepted == 3
     await edge.outbox.close()
@@ -138,7 +139,10 @@ async def test_a_clone_of_what_the_replica_has_judged_is_one(edge, ann):
     edge.primary.is_away = True
     with pytest.raises(ClonedDevice):
         await edge.push(ann, *others)
-    assert outcomes(await edge.push(ann, *first[:2], *others[2:])) == {1: "merged", 2: "merged"}
+    answer = await edge.push(ann, *first[:2], *others[2:])
+    assert outcomes(answer) == {1: "merged", 2: "merged"}
+    read = edge.replica.tenant.database.read
+    assert answer.database == await read(lambda unit: unit.meta.get("database"))
     assert await edge.waiting(ann) == []
 
 
