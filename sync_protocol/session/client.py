@@ -63,7 +63,7 @@ class ClientSession:
         self.hello: Hello | None = None
         self.device = 0
         self.databases: frozenset[str] = frozenset()
-        """Whose outcomes count on this link (S6); an answer without any final one names none."""
+        """Whose outcomes count on this link (S7); an answer without any final one names none."""
         self.cursor: Cursor | None = None
         """How far confirmed rows have been read."""
         self.reading: Cursor | None = None

@@ -77,7 +77,7 @@ def pushed(session: ClientSession, event: Pushed) -> ClientState:
     """Settle receipts, and remember up to where our own writes have to be read.
 
     While two nodes both take themselves for the primary, requests may reach one and then the other
-    (S6): the next link says whose database counts, and everything is sent again.
+    (S7): the next link says whose database counts, and everything is sent again.
     """
     if event.database not in session.databases:
         raise MalformedMessage("outcomes are told of another database than the one greeted")
