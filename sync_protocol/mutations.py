@@ -15,6 +15,10 @@ from sync_protocol.messages.push import Push, WireMutation
 from sync_protocol.rows import FAILURES, check_value
 
 REASON_CHARACTERS_MAX: Final = 200
+HASH_BYTES: Final = 8
+"""Of `payload_hash`."""
+UNKNOWN_HASH: Final = bytes(HASH_BYTES)
+"""In a page: the server no longer knows by what hash it took a mutation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def payload_hash(mutation: WireMutation | Malformed) -> bytes:
     whichever media type carried the mutation, and is what a repeat is recognised by.
     """
     content = mutation.content if isinstance(mutation, Malformed) else _canonical(mutation)
-    return blake2b(content, digest_size=8).digest()
+    return blake2b(content, digest_size=HASH_BYTES).digest()
 
 
 def _malformed(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from edge.errors import CursorUnknown, NotFound
 from edge.ports.tracing import NO_TRACER
 from edge.services.access import ReadAccess
-from edge.services.ingest.repeats import stored_answers
+from edge.services.ingest.repeats import stored_answers, stored_hashes
 from edge.services.lineage import adopted, furthest
 from edge.services.provisional import Provisionals
 from edge.services.space_rows import to_space_rows
@@ -228,6 +228,7 @@ class Pulls:
             page.merged, page.receipts = stored_answers(
                 unit, session.device, pull.unconfirmed, last
             )
+            page.hashes = stored_hashes(unit, session.device, pull.unconfirmed, last)
 
     def digests(self, unit: Unit, members: Iterable[MemberRecord]) -> dict[str, bytes]:
         """Return the digest of each space, over the collections its member may read."""

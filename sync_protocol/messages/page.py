@@ -55,11 +55,13 @@ class Page(Message, tag="page"):
 
     `reset` tells the device to drop its confirmed rows first (its queue stays). `lost` spaces are
     purged. `horizon`: tombstones up to this sequence are collected. `merged_through`, `merged` and
-    `receipts` belong to the device's own mutations, in the snapshot of this page. `remaining` is an
-    estimate of the rows still to come, for progress bars. `replicated`: commits up to this sequence
-    survive the loss of the primary; until then a device keeps what it has written. `stale`: the
-    node has not reached in time what was asked for (`wait_for`, or the cursor itself); with the
-    cursor unchanged nothing else in the page counts.
+    `receipts` belong to the device's own mutations, in the snapshot of this page; `hashes` are what
+    it knows the last of them up to `merged_through` by, 8 bytes each, or 8 zeros for one that it no
+    longer knows: what a copy of the device has written under the same counters has others.
+    `remaining` is an estimate of the rows still to come, for progress bars. `replicated`: commits
+    up to this sequence survive the loss of the primary; until then a device keeps what it has
+    written. `stale`: the node has not reached in time what was asked for (`wait_for`, or the cursor
+    itself); with the cursor unchanged nothing else in the page counts.
     `provisional`, on the last page: the whole set of provisional mutations for this device.
     """
 
@@ -72,6 +74,7 @@ class Page(Message, tag="page"):
     merged_through: Counter = 0
     merged: list[Run] = []
     receipts: list[Receipt] = []
+    hashes: bytes = b""
     horizon: Sequence = 0
     remaining: Sequence = 0
     checkpoint: Checkpoint | None = None

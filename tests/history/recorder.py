@@ -17,12 +17,17 @@ from functools import wraps
 import msgspec
 
 from sync_protocol.messages.push import WireMutation
+from sync_protocol.mutations import HASH_BYTES, UNKNOWN_HASH, payload_hash
 
 _decode_row = msgspec.msgpack.Decoder().decode
 _decode_mutation = msgspec.msgpack.Decoder(WireMutation).decode
 _builtins = msgspec.to_builtins
 _PROVISIONAL = "SELECT device, counter FROM _mutation_queue WHERE outcome = 'provisional'"
 _NUMBERED = "SELECT counter, h, payload FROM _mutation_queue WHERE device = 0 ORDER BY counter"
+_OPEN_PAYLOADS = (
+    "SELECT counter, payload FROM _mutation_queue "
+    "WHERE device = 0 AND outcome IN ('', 'accepted') ORDER BY counter"
+)
 
 
 class PhoneRecorder:
@@ -148,7 +153,7 @@ class PhoneRecorder:
 
         def stage_told(page):
             with store.lock:
-                self._receipts(store, "page", page.merged, page.receipts)
+                self._page_receipts(store, page)
                 with self._noticing(store):
                     return stage(page)
 
@@ -172,7 +177,7 @@ class PhoneRecorder:
 
         def finish_told(page):
             with store.lock:
-                self._receipts(store, "page", page.merged, page.receipts)
+                self._page_receipts(store, page)
                 is_new = page.reset or store.cursor is None
                 with self._noticing(store):
                     applied = finish(page)
@@ -263,6 +268,24 @@ class PhoneRecorder:
         except Exception:
             self._add("untaken", store)
             raise
+
+    def _page_receipts(self, store, page):
+        """Tell the outcomes in a page that are of this phone's own mutations: a copy of the phone
+        has used the same counters if the server knows one of them by another hash.
+        """
+        count = len(page.hashes) // HASH_BYTES
+        first = page.merged_through - count + 1
+        known = {first + n: page.hashes[n * HASH_BYTES :][:HASH_BYTES] for n in range(count)}
+        through = page.merged_through
+        for counter, payload in store._connection.execute(_OPEN_PAYLOADS).fetchall():
+            if known.get(counter, UNKNOWN_HASH) not in {
+                UNKNOWN_HASH,
+                payload_hash(_decode_mutation(payload)),
+            }:
+                through = counter - 1
+                break
+        runs = [(a, min(b, through), s) for a, b, s in page.merged if a <= through]
+        self._receipts(store, "page", runs, [r for r in page.receipts if r.counter <= through])
 
     def _receipts(self, store, via, merged, receipts):
         if not merged and not receipts:

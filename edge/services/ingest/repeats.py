@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sync_protocol.messages.pushed import Receipt
+from sync_protocol.mutations import HASH_BYTES, UNKNOWN_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from edge.ports.stores import Unit
     from edge.services.ingest.prepared import PreparedMutation
 
-HASH_BYTES: Final = 8
 RECEIPTS_MAX: Final = 5_000
 
 
@@ -26,19 +26,18 @@ def same_prefix(
 
     Those whose receipts retention has dropped are believed, unless told otherwise.
     """
-    first, last = repeated[0].counter, repeated[-1].counter
-    known: dict[int, bytes] = {}
-    for run in unit.receipts.runs(n, first=first, last=last):
-        for index in range(max(first, run.first) - run.first, min(last, run.last) - run.first + 1):
-            at = index * HASH_BYTES
-            known[run.first + index] = run.hashes[at : at + HASH_BYTES]
-    for receipt in unit.receipts.receipts(n, first=first, last=last, limit=RECEIPTS_MAX):
-        known[receipt.counter] = receipt.hash
+    known = _known(unit, n, repeated[0].counter, repeated[-1].counter)
     for count, mutation in enumerate(repeated):
         stored = known.get(mutation.counter)
         if stored != mutation.hash and not (stored is None and believe_unknown):
             return count
     return len(repeated)
+
+
+def stored_hashes(unit: Unit, n: int, first: int, last: int) -> bytes:
+    """Return the payload hashes of counters first..last, one behind the other, zeros if unknown."""
+    known = _known(unit, n, first, last)
+    return b"".join(known.get(counter, UNKNOWN_HASH) for counter in range(first, last + 1))
 
 
 def stored_answers(
@@ -81,6 +80,17 @@ def to_receipt(record: ReceiptRecord) -> Receipt:
         },
         Receipt,
     )
+
+
+def _known(unit: Unit, n: int, first: int, last: int) -> dict[int, bytes]:
+    known: dict[int, bytes] = {}
+    for run in unit.receipts.runs(n, first=first, last=last):
+        for index in range(max(first, run.first) - run.first, min(last, run.last) - run.first + 1):
+            at = index * HASH_BYTES
+            known[run.first + index] = run.hashes[at : at + HASH_BYTES]
+    for receipt in unit.receipts.receipts(n, first=first, last=last, limit=RECEIPTS_MAX):
+        known[receipt.counter] = receipt.hash
+    return known
 
 
 def _with_trimmed(

@@ -13,6 +13,8 @@ from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
+from sync_protocol.messages.pushed import Pushed, Receipt
+from sync_protocol.mutations import UNKNOWN_HASH, payload_hash
 from tests.clients.python.fake_server import FakeServer
 from tests.clients.python.links import check, sync
 from tests.clients.python.survey import (
@@ -377,6 +379,34 @@ def test_a_page_settles_nothing_that_a_copy_of_the_phone_may_have_sent(world):
     world.sync(a)
     assert a.pending() == []
     assert a.get(Airfield, row).visits == 3
+
+
+def test_a_page_tells_a_copy_of_the_phone_by_its_hashes(world):
+    """An edge has accepted 2, 3 and 4 of this phone; the primary has another 3 of its copy."""
+    a = world.phone("a")
+    row = a.insert(Airfield, space=NORTH, visits=Add(1))
+    world.sync(a)
+    for number in (2, 3, 4):
+        a.edit(Airfield, row, visits=Add(number))
+    accepted = [Receipt(counter, "accepted", 0) for counter in (2, 3, 4)]
+    a.store.record(Pushed(1, world.server.sequence, receipts=accepted))
+    own = {entry.counter: payload_hash(entry.mutation) for entry in a.store._queue.waiting()}
+    page = Page(
+        cursor=Cursor("db", world.server.sequence),
+        more=False,
+        merged_through=4,
+        merged=[(2, 3, world.server.sequence)],
+        receipts=[Receipt(4, "rejected", world.server.sequence, code="no")],
+        hashes=UNKNOWN_HASH + bytes(range(8)) + own[4],
+        checkpoint=Checkpoint(world.server.sequence, {}),
+    )
+    a.store.finish(page)
+    assert [each.counter for each in a.pending()] == [3, 4], "2 is believed: it is forgotten"
+    assert a.rejected() == []
+    assert a.get(Airfield, row).visits == 1 + 3 + 4
+    a.store.finish(msgspec.structs.replace(page, hashes=UNKNOWN_HASH + own[3] + own[4]))
+    assert a.pending() == []
+    assert [each.counter for each in a.rejected()] == [4]
 
 
 def test_an_edit_wins_over_what_its_author_saw_whatever_its_clock_says(world):

@@ -11,6 +11,7 @@ from edge.services import maintenance
 from sync_protocol.messages.cursor import Backfill, Cursor
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.repair import Repair
+from sync_protocol.mutations import UNKNOWN_HASH, payload_hash
 from tests.edge.services.harness import (
     as_bytes,
     delete,
@@ -262,6 +263,24 @@ async def test_receipts_of_lost_answers_come_with_the_rows(node):
     assert outcomes(page) == {1: "merged", 2: "rejected", 3: "merged"}
     page = await node.tenant.pulls.pull(ann.session, Pull(ann.number, 1, None, unconfirmed=3))
     assert outcomes(page) == {3: "merged"}
+
+
+async def test_a_page_tells_by_what_hashes_the_mutations_are_known(node, monkeypatch):
+    ann = await node.device("ann")
+    sent = [ann.mutation(insert("item", "i1")), ann.mutation(edit("item", "none"))]
+    for mutation in sent:
+        await ann.send(mutation)
+    pull = Pull(ann.number, 1, None, unconfirmed=1)
+    page = await node.tenant.pulls.pull(ann.session, pull)
+    assert page.hashes == b"".join(map(payload_hash, sent))
+    pull.unconfirmed = 2
+    assert (await node.tenant.pulls.pull(ann.session, pull)).hashes == payload_hash(sent[1])
+    pull.unconfirmed = 3
+    assert (await node.tenant.pulls.pull(ann.session, pull)).hashes == b""
+    monkeypatch.setattr(maintenance, "RECEIPTS_KEPT", 0)
+    await node.tenant.maintenance.run_once()
+    pull.unconfirmed = 1
+    assert (await node.tenant.pulls.pull(ann.session, pull)).hashes == UNKNOWN_HASH * 2
 
 
 async def test_planted_damage_is_found_and_only_its_bucket_fetched(node):

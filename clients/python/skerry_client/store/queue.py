@@ -26,6 +26,7 @@ from skerry_client.store.tables import quoted
 from skerry_client.store.views import decode_mutation
 from sync_protocol.messages.push import WireMutation
 from sync_protocol.messages.pushed import Receipt
+from sync_protocol.mutations import HASH_BYTES, UNKNOWN_HASH, payload_hash
 
 if TYPE_CHECKING:
     import sqlite3
@@ -105,6 +106,23 @@ class Queue:
             (sequence, first, last),
         )
         self._refold_known(first, last, sequence)
+
+    def first_of_a_copy(self, first: int, hashes: bytes) -> int | None:
+        """Return the first waiting counter whose payload is not the one that the server has.
+
+        `hashes` are what the server knows counters `first` and following by, 8 bytes each.
+        """
+        last = first + len(hashes) // HASH_BYTES - 1
+        for counter, payload in self._connection.execute(
+            f"SELECT counter, payload FROM _mutation_queue WHERE {_RUN} AND {_OPEN} "
+            "ORDER BY counter",
+            (first, last),
+        ):
+            at = (counter - first) * HASH_BYTES
+            known = hashes[at : at + HASH_BYTES]
+            if known not in {UNKNOWN_HASH, payload_hash(decode_mutation(payload))}:
+                return counter
+        return None
 
     def judge(self, receipt: Receipt, *, only_accepted: bool = False) -> None:
         """Note one receipt; a refused mutation moves to `_rejected` at once."""

@@ -20,6 +20,7 @@ from skerry_client.store.filling import Filling, clear
 from sync_protocol.codec import decode_space_rows, encode_space_rows
 from sync_protocol.digest import ZERO
 from sync_protocol.messages.page import Page
+from sync_protocol.mutations import HASH_BYTES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -87,10 +88,11 @@ class Rounds:
             self._drop(staged)
             if staged is last:
                 rows += self._filling.move()
-            self._judge(staged)
+            through = self._own_through(staged)
+            self._judge(staged, through)
             rows += self._apply_spaces(staged.spaces)
             horizon = max(horizon, staged.horizon)
-            merged_through = max(merged_through, staged.merged_through)
+            merged_through = max(merged_through, through)
         self.unstage()
         former = self._meta.get("former", 0)
         if page.cursor.database == self._meta.database and 0 < former <= page.cursor.sequence:
@@ -199,12 +201,23 @@ class Rounds:
         roles = dict(self._connection.execute("SELECT space, role FROM _space").fetchall())
         return [g.space for g in page.gained if roles.get(g.space, g.role) != g.role]
 
-    def _judge(self, page: Page) -> None:
-        """Note the outcomes of this phone's mutations."""
+    def _own_through(self, page: Page) -> int:
+        """Return up to which counter a page tells of this phone's own mutations.
+
+        A copy of the phone may have used the same counters. What is behind that waits on: it is
+        pushed over the next link, and the answer tells that this installation was cloned.
+        """
+        first = page.merged_through - len(page.hashes) // HASH_BYTES + 1
+        other = self._queue.first_of_a_copy(first, page.hashes)
+        return page.merged_through if other is None else other - 1
+
+    def _judge(self, page: Page, through: int) -> None:
+        """Note the outcomes of this phone's mutations up to a counter."""
         for first, last, sequence in page.merged:
-            self._queue.merged(first, last, sequence, only_accepted=True)
+            self._queue.merged(first, min(last, through), sequence, only_accepted=True)
         for receipt in page.receipts:
-            self._queue.judge(receipt, only_accepted=True)
+            if receipt.counter <= through:
+                self._queue.judge(receipt, only_accepted=True)
 
     def _prune(self, cursor: Cursor) -> None:
         meta = self._meta
