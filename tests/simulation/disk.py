@@ -7,6 +7,7 @@ what was not synced, and the sector at the cut may be torn. A doomed machine los
 middle of a commit, which leaves any prefix of that commit's log.
 """
 
+import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.simulation.process import ProcessKilled
 
 SECTOR_BYTES = 512
 _real_connect = sqlite3.connect
+_execute = sqlite3.Connection.execute
 
 
 class SeededConnection(sqlite3.Connection):
@@ -27,7 +29,8 @@ class SeededConnection(sqlite3.Connection):
         self.path = path
         self.is_read_only = is_read_only
         self.is_full_sync = True
-        self.synced_bytes = _size(_log_of(path))
+        self._log = str(_log_of(path))
+        self.synced_bytes = _size(self._log)
         """How much of the log is on the disk for certain: what was there when it was opened."""
         self._begun = 0
         process.machine.world.disks.opened(self)
@@ -35,14 +38,15 @@ class SeededConnection(sqlite3.Connection):
     def execute(self, sql, parameters=(), /):
         if self.process.is_dead:
             raise ProcessKilled
-        head = sql[:6]
-        if head == "BEGIN ":
-            self._begun = self.total_changes
-        elif head == "COMMIT" and self.total_changes != self._begun:
-            return self._commit()
-        elif head == "PRAGMA" and sql.startswith("PRAGMA synchronous"):
-            self.is_full_sync = "FULL" in sql
-        return super().execute(sql, parameters)
+        if sql[0] in "BCP":
+            head = sql[:6]
+            if head == "BEGIN ":
+                self._begun = self.total_changes
+            elif head == "COMMIT" and self.total_changes != self._begun:
+                return self._commit()
+            elif head == "PRAGMA" and sql.startswith("PRAGMA synchronous"):
+                self.is_full_sync = "FULL" in sql
+        return _execute(self, sql, parameters)
 
     @property
     def in_transaction(self):
@@ -59,12 +63,12 @@ class SeededConnection(sqlite3.Connection):
             raise error
         doom = machine.doom
         if doom is None or not doom.takes(self):
-            done = super().execute("COMMIT")
+            done = _execute(self, "COMMIT")
             if self.is_full_sync:
-                self.synced_bytes = _size(_log_of(self.path))
+                self.synced_bytes = _size(self._log)
             return done
         before = _content(_log_of(self.path))
-        done = super().execute("COMMIT")
+        done = _execute(self, "COMMIT")
         after = _content(_log_of(self.path))
         synced = (before or b"")[: self.synced_bytes]
         torn = _torn(synced, after, machine.moments)
@@ -176,7 +180,7 @@ def _log_of(path):
 
 def _size(path):
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116  (asked after every commit: a Path is slow)
     except FileNotFoundError:
         return 0
 
