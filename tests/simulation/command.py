@@ -75,7 +75,7 @@ def summary_of(outcome):
 
 
 def _begin():
-    """Get ready to simulate: the collector would look at a world over and over and free nothing."""
+    """Get ready to simulate: the collector would look at a world again and again for nothing."""
     sys.unraisablehook = lambda _unraisable: None  # tasks of killed processes end where they stood
     gc.disable()
     gc.collect()

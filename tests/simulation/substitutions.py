@@ -12,7 +12,6 @@ from contextvars import Context
 import structlog
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from litestar import Litestar
-from litestar.utils.signature import ParsedSignature
 
 import edge.app
 import edge.fleet_edge
@@ -54,6 +53,7 @@ from sync_protocol.codec import decode_server, encode
 from sync_protocol.transport import STREAM_PATH
 from tests.simulation.clock import PROCESS
 from tests.simulation.network import Broken, Request, source_machine
+from tests.simulation.remembered import remember
 from tests.simulation.sqld import SimulatedDatabase, SimulatedServer, sqld_of_process
 
 HOP_S_MAX = 0.000_6
@@ -272,20 +272,6 @@ def _build_routes(node, settings, metrics, *, upstream, identity, fleet, tracer,
     )
 
 
-def _remember_signatures():
-    """Parse the signature of each endpoint once: nodes start often, and nothing of it changes."""
-    known = {}
-    parse = ParsedSignature.from_fn.__func__
-
-    def from_fn(cls, fn, namespace):
-        key = getattr(fn, "__func__", fn)
-        if key not in known:
-            known[key] = parse(cls, fn, namespace)
-        return known[key]
-
-    _replace(ParsedSignature, "from_fn", classmethod(from_fn))
-
-
 def _replace(module, name, value):
     assert hasattr(module, name), f"{module.__name__} has no {name}"
     setattr(module, name, value)
@@ -315,7 +301,7 @@ def install():
     _replace(skerry_client.syncing, "StreamLink", SimulatedStreamLink)
     for (module, name), value in POLLS.items():
         _replace(module, name, value)
-    _remember_signatures()
+    remember()
     structlog.configure(processors=[_complaint], cache_logger_on_first_use=False)
 
 

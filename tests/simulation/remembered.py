@@ -1,0 +1,75 @@
+"""What every start of a node works out anew although it depends on the code alone: worked out once.
+
+Nodes of a simulation start often. Litestar parses the signature of each endpoint, its own one for
+OPTIONS on every path included, makes two models of each, and looks for a plugin that is not there.
+"""
+
+import sys
+
+from litestar._kwargs import KwargsModel
+from litestar._signature import SignatureModel
+from litestar.utils.signature import ParsedSignature
+
+ABSENT_PLUGIN = "litestar.plugins.opentelemetry"
+
+
+def remember():
+    """Let Litestar remember; models are remembered only where no dependency or DTO has a say."""
+    ParsedSignature.from_fn = classmethod(_signatures(ParsedSignature.from_fn.__func__))
+    SignatureModel.create = classmethod(_models(SignatureModel.create.__func__))
+    KwargsModel.create_for_signature_model = classmethod(
+        _readings(KwargsModel.create_for_signature_model.__func__)
+    )
+    sys.modules[ABSENT_PLUGIN] = None
+
+
+def _code_of(function):
+    function = getattr(function, "__func__", function)
+    code = getattr(function, "__code__", None)
+    is_plain = code is not None and not function.__defaults__ and not function.__kwdefaults__
+    return code if is_plain else function
+
+
+def _signatures(parse):
+    known = {}
+
+    def from_fn(cls, fn, namespace):
+        key = _code_of(fn)
+        if key not in known:
+            known[key] = parse(cls, fn, namespace)
+        return known[key]
+
+    return from_fn
+
+
+def _models(make):
+    known = {}
+
+    def create(cls, *, dependency_name_set, fn, data_dto=None, **named):
+        key = _code_of(fn)
+        if key in known:
+            return known[key]
+        named |= {"dependency_name_set": dependency_name_set, "fn": fn, "data_dto": data_dto}
+        model = make(cls, **named)
+        if not dependency_name_set and data_dto is None:
+            known[key] = model
+        return model
+
+    return create
+
+
+def _readings(make):
+    known = {}
+
+    def create(cls, *, signature_model, dependencies, path_parameters, layered_parameters, **named):
+        key = (signature_model, frozenset(path_parameters))
+        if key in known and not dependencies and not layered_parameters:
+            return known[key]
+        named |= {"signature_model": signature_model, "path_parameters": path_parameters}
+        named |= {"dependencies": dependencies, "layered_parameters": layered_parameters}
+        model = make(cls, **named)
+        if not dependencies and not layered_parameters:
+            known[key] = model
+        return model
+
+    return create
