@@ -8,6 +8,7 @@ import asyncio
 import heapq
 import random
 from collections import deque
+from contextvars import copy_context
 
 from tests.simulation.clock import PROCESS
 
@@ -31,6 +32,29 @@ class SeededTask(asyncio.Task):
 
     def __eq__(self, other):
         return self is other
+
+
+class SeededHandle:
+    """A callback that waits for its turn, and the process whose turn that is."""
+
+    __slots__ = ("arguments", "callback", "context", "is_cancelled", "process", "when_s")
+
+    def __init__(self, callback, arguments, context, when_s=0.0):
+        self.callback = callback
+        self.arguments = arguments
+        self.context = copy_context() if context is None else context
+        self.process = self.context.get(PROCESS)
+        self.when_s = when_s
+        self.is_cancelled = False
+
+    def cancel(self):
+        self.is_cancelled = True
+
+    def cancelled(self):
+        return self.is_cancelled
+
+    def when(self):
+        return self.when_s
 
 
 class SimulationLoop(asyncio.AbstractEventLoop):
@@ -69,14 +93,8 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         return self._virtual.now_us / 1_000_000
 
     def call_soon(self, callback, *arguments, context=None):
-        handle = asyncio.Handle(callback, arguments, self, context)
-        process = handle._context.get(PROCESS)
-        if process is None:
-            self._orphans.append(handle)
-        elif not process.is_dead:
-            if not process.ready:
-                self._runnable.append(process)
-            process.ready.append(handle)
+        handle = SeededHandle(callback, arguments, context)
+        self._make_ready(handle)
         return handle
 
     call_soon_threadsafe = call_soon
@@ -85,15 +103,11 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         return self.call_at(self.time() + max(0.0, delay), callback, *arguments, context=context)
 
     def call_at(self, when, callback, *arguments, context=None):
-        handle = asyncio.TimerHandle(when, callback, arguments, self, context)
+        handle = SeededHandle(callback, arguments, context, when)
         self._count += 1
         due_us = max(int(when * 1_000_000), self._virtual.now_us + 1)
         heapq.heappush(self._timers, (due_us, self._count, handle))
-        handle._scheduled = True
         return handle
-
-    def _timer_handle_cancelled(self, handle):
-        handle._scheduled = False
 
     def create_future(self):
         return asyncio.Future(loop=self)
@@ -179,12 +193,21 @@ class SimulationLoop(asyncio.AbstractEventLoop):
             handle = self._next_handle()
         else:
             return self._advance(deadline_us)
-        if not handle._cancelled:
+        if not handle.is_cancelled:
             self.steps += 1
             if self.trace is not None:
                 self.trace(self, handle)
-            handle._run()
+            self._run(handle)
         return True
+
+    def _run(self, handle):
+        try:
+            handle.context.run(handle.callback, *handle.arguments)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001  (asyncio's own handles take as much)
+            message = f"Exception in callback {handle.callback!r}"
+            self.call_exception_handler({"message": message, "exception": error})
 
     def _next_handle(self):
         runnable = self._runnable
@@ -200,8 +223,8 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         timers = self._timers
         while timers:
             due_us, _, handle = timers[0]
-            process = handle._context.get(PROCESS)
-            if handle._cancelled or (process is not None and process.is_dead):
+            process = handle.process
+            if handle.is_cancelled or (process is not None and process.is_dead):
                 heapq.heappop(timers)
                 continue
             if due_us > deadline_us:
@@ -213,10 +236,9 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         return False
 
     def _make_ready(self, handle):
-        handle._scheduled = False
-        if handle._cancelled:
+        if handle.is_cancelled:
             return
-        process = handle._context.get(PROCESS)
+        process = handle.process
         if process is None:
             self._orphans.append(handle)
         elif not process.is_dead:
