@@ -14,6 +14,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from tests.simulation import search
 from tests.simulation.clock import real_monotonic
 from tests.simulation.mutants import MUTANTS, planted
@@ -27,6 +29,7 @@ WARM_UP_SEED = 0
 """What is simulated before many others: it leaves behind what every run would make once."""
 SHM = Path("/dev/shm")
 SHOWN_MAX = 12
+_encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
 
 
 def arguments(given=None):
@@ -58,8 +61,7 @@ def simulate(plan, *, mutant=None):
 
 def digest_of(outcome):
     """Return a digest of everything that was recorded: the same seed gives the same."""
-    content = json.dumps(outcome.events, sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return hashlib.sha256(_encode(outcome.events)).hexdigest()[:16]
 
 
 def summary_of(outcome):
