@@ -119,19 +119,23 @@ class NodeMachine(RuleBasedStateMachine):
         made.base = {name: h for name, h in made.base.items() if name in made.fields}
         return made
 
-    @rule(n=st.integers(0, 3), is_answer_lost=st.booleans(), twice=st.booleans())
-    def push(self, n, is_answer_lost, twice):
+    @rule(n=st.integers(0, 3), times=st.integers(1, 2))
+    def push(self, n, times):
         device = self.pick(n)
-        queue = self.unsent[device.number]
-        if not queue:
-            return
-        for _ in range(1 + twice):
-            answer = self.do(device.send(*queue))
-            self.note(device, answer)
-        if is_answer_lost:
-            SEEN["answer lost"] += 1
-        else:
+        if self.sent(device, times):
             self.unsent[device.number] = []
+
+    @rule(n=st.integers(0, 3), times=st.integers(1, 2))
+    def push_and_hear_nothing(self, n, times):
+        if self.sent(self.pick(n), times):
+            SEEN["answer lost"] += 1
+
+    def sent(self, device, times) -> bool:
+        """Push what a device has not sent, or what it has heard nothing of; False without any."""
+        queue = self.unsent[device.number]
+        for _ in range(times if queue else 0):
+            self.note(device, self.do(device.send(*queue)))
+        return bool(queue)
 
     def note(self, device, answer):
         """Law 32: one final outcome each, the same whenever it is told."""
