@@ -7,6 +7,10 @@ import traceback
 from dataclasses import dataclass, field
 
 from core.fleet import Role
+from core.ids import TenantId
+from edge.fleet_primary import MARKS_FOLDER
+from edge.storage.high_water import HighWaterFiles
+from edge.storage.snapshot import facts_of
 from edge.workers.role_file import NodeRole, RoleFile
 from tests.history.checker import check
 from tests.history.declaration import tell_app
@@ -358,6 +362,10 @@ class Run:
         for name in ("tenants", "sqld"):
             shutil.rmtree(leader.folder / name, ignore_errors=True)
             shutil.copytree(self._backups["primary"][1] / name, leader.folder / name)
+        marks = HighWaterFiles(leader.folder / MARKS_FOLDER)
+        for path in sorted((leader.folder / "tenants").glob("*.db")):
+            facts = facts_of(path)  # `skerry restore` does this, so that the database gets a new id
+            marks.write(TenantId(path.stem), facts.database, facts.sequence + 1)
         leader.sqld.drop()
         leader.start()
         await self._ready(leader, seconds=20)
