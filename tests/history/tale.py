@@ -144,17 +144,19 @@ class Tale:
     def was_passed(self, name, claim, index, *, in_rows=False):
         """Tell whether a phone knew by then that a claim was judged, though not how.
 
-        `in_rows`: by rows that are of later; a welcome alone changes nothing of what is shown.
+        `in_rows`: by rows that are of later; a welcome alone changes nothing of what is shown. What
+        was judged before it was made is a mutation of a copy, which had the same counter.
         """
         phone = self.phones[name]
         since = max((at for at in phone.set_back if at <= index), default=-1)
-        return any(
-            since < at <= index
-            and n in claim.ns
-            and counter >= claim.c
-            and (is_in_rows or not in_rows)
+        passed = [
+            (at, is_in_rows)
             for at, n, counter, is_in_rows in phone.through
-        )
+            if since < at <= index and n in claim.ns and counter >= claim.c
+        ]
+        if any(at < claim.index for at, _ in passed):
+            return False
+        return any(is_in_rows or not in_rows for _, is_in_rows in passed)
 
     def was_told(self, phone, told, index):
         """Tell whether a phone knew of an outcome by then, itself or by what it is a copy of."""

@@ -1,5 +1,7 @@
 """What is no violation: the same history with what a check excuses in it stays clean."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.history import story
@@ -251,3 +253,34 @@ def test_a_clone_keeps_what_it_copied_and_is_renumbered():
     assert (claim.n, claim.c, claim.origin.phone) == (7, 1, "c")
     assert tale.ledger.taken[BOB, 4].origin.phone == "b", "the copy was renumbered away from it"
     assert tale.ledger.taken[7, 1] is claim
+
+
+@pytest.mark.parametrize(("made_at", "is_passed"), [(40, True), (60, False)])
+def test_what_was_judged_before_it_was_made_is_of_a_copy(made_at, is_passed):
+    tale = Tale(told())
+    tale.phones["b"].through = [(50, BOB, 4, True), (70, BOB, 4, True)]
+    claim = SimpleNamespace(ns={BOB}, c=4, index=made_at)
+    assert tale.was_passed("b", claim, 80) is is_passed
+
+
+@pytest.mark.parametrize(("shown", "is_right"), [(1, True), (3, True), (2, False)])
+def test_additions_of_others_to_a_row_that_nobody_has_may_be_shown_or_not(
+    shown, is_right, monkeypatch
+):
+    """a inserts w and adds 1; b's addition of 2 to a row that nobody has is provisional."""
+    monkeypatch.setitem(story.WHEN, ("a", 5), 10)
+    monkeypatch.setitem(story.WHEN, ("b", 6), 11)
+    first = [change("item", "w", "insert", space="north", fields={"visits": {"add": 1}})]
+    monkeypatch.setitem(MADE, ("a", 5), first)
+    second = [change("item", "w", fields={"visits": {"add": 2}})]
+    monkeypatch.setitem(MADE, ("b", 6), second)
+    row = ["item", "w", "north", [at(10), ANN, True], {"visits": [0, 1]}, 0]
+
+    def tell(tale):
+        tale.make("b", 6, row=[*row[:4], {"visits": [0, 2]}, 0])
+        tale.make("a", 5, row=row)
+        seen = [*row[:4], {"visits": [0, shown]}, 0]
+        tale.view("a", "sync", seen, pending=True, others=[[BOB, 6]])
+
+    found = [what for what in check(told(more=tell)).violations if what.check.startswith("H20")]
+    assert (found == []) is is_right, found
