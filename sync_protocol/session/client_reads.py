@@ -9,7 +9,7 @@ from sync_protocol.errors import MalformedMessage
 from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.repair import Repair
 from sync_protocol.session import effects as do
-from sync_protocol.session.states import ClientState, LaneState
+from sync_protocol.session.states import ClientState
 
 if TYPE_CHECKING:
     from sync_protocol.messages.page import Page
@@ -170,8 +170,8 @@ def poked_live(session: ClientSession, event: Poke) -> ClientState:
     Rows are whole states: those that were read already are harmless, and none is left out.
     """
     lane = session.lane
-    # The outcome of what an edge has accepted comes with a page.
-    is_judged = lane.state is LaneState.IDLE and 0 < lane.unconfirmed <= event.merged_through
+    # The outcome of what an edge has accepted comes with a page, which tells whose it is.
+    is_judged = lane.is_drained and 0 < lane.unconfirmed <= event.merged_through
     if event.is_news or event.sequence <= session.sequence:
         _news(session, event)
         return session.pull() if is_judged else ClientState.LIVE

@@ -152,7 +152,10 @@ class Tale:
         passed = [
             (at, is_in_rows)
             for at, n, counter, is_in_rows in phone.through
-            if since < at <= index and n in claim.ns and counter >= claim.c
+            if since < at <= index
+            and n in claim.ns
+            and counter >= claim.c
+            and self.ledger.taken.get((n, claim.c), claim) is claim
         ]
         if any(at < claim.index for at, _ in passed):
             return False

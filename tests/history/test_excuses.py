@@ -260,6 +260,7 @@ def test_what_was_judged_before_it_was_made_is_of_a_copy(made_at, is_passed):
     tale = Tale(told())
     tale.phones["b"].through = [(50, BOB, 4, True), (70, BOB, 4, True)]
     claim = SimpleNamespace(ns={BOB}, c=4, index=made_at)
+    tale.ledger.taken = {}
     assert tale.was_passed("b", claim, 80) is is_passed
 
 

@@ -924,6 +924,14 @@ def test_all_that_a_poke_has_judged_is_pulled(unconfirmed):
     assert sent(receive(session, Poke(12, 13, merged_through=4)), Pull)
 
 
+def test_what_a_poke_has_judged_is_pulled_while_a_push_waits_to_be_repeated():
+    session = live()
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=9, unconfirmed=4))
+    receive(session, fault("overloaded", "push", retry_after_ms=9))
+    assert sent(receive(session, Poke(12, 13, merged_through=4)), Pull)
+
+
 @pytest.mark.parametrize(("unconfirmed", "left"), [(3, 0), (4, 0), (5, 5)])
 def test_while_a_push_is_in_flight_pokes_are_applied(unconfirmed, left):
     session = live()
