@@ -1,13 +1,15 @@
 """What every start of a node works out anew although it depends on the code alone: worked out once.
 
-Nodes of a simulation start often. Litestar parses the signature of each endpoint, its own one for
-OPTIONS on every path included, makes two models of each, and looks for a plugin that is not there.
+Nodes of a simulation start often. Litestar parses the signature of each endpoint, makes two models
+of each, adds one for OPTIONS, which nobody asks here, and looks for a plugin that is not there.
 """
 
 import sys
 
 from litestar._kwargs import KwargsModel
 from litestar._signature import SignatureModel
+from litestar.enums import ScopeType
+from litestar.routes import HTTPRoute
 from litestar.utils.signature import ParsedSignature
 
 ABSENT_PLUGIN = "litestar.plugins.opentelemetry"
@@ -20,7 +22,20 @@ def remember():
     KwargsModel.create_for_signature_model = classmethod(
         _readings(KwargsModel.create_for_signature_model.__func__)
     )
+    HTTPRoute.__init__ = _without_options
     sys.modules[ABSENT_PLUGIN] = None
+
+
+def _without_options(self, *, path, route_handlers):
+    """Do what Litestar's own does, except for the endpoint for OPTIONS."""
+    self.route_handlers = route_handlers
+    self.route_handler_map = {}
+    super(HTTPRoute, self).__init__(
+        methods=[method for handler in route_handlers for method in handler.http_methods],
+        path=path,
+        scope_type=ScopeType.HTTP,
+        handler_names=[handler.handler_name for handler in route_handlers],
+    )
 
 
 def _code_of(function):
