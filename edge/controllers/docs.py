@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
@@ -61,8 +61,9 @@ class DocsController(Endpoints):
         return await bytes_answer(request, STYLE, "text/css; charset=utf-8")
 
 
+@cache
 def skerry_version() -> str:
-    """Return the installed version of Skerry."""
+    """Return the installed version of Skerry; it is looked up once, among all that is installed."""
     try:
         return version("skerry")
     except PackageNotFoundError:
