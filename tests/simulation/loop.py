@@ -97,7 +97,8 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         self._make_ready(handle)
         return handle
 
-    call_soon_threadsafe = call_soon
+    def call_soon_threadsafe(self, callback, *arguments, context=None):
+        return self.call_soon(callback, *arguments, context=context)
 
     def call_later(self, delay, callback, *arguments, context=None):
         return self.call_at(self.time() + max(0.0, delay), callback, *arguments, context=context)

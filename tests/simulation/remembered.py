@@ -5,32 +5,37 @@ of each, adds one for OPTIONS, which nobody asks here, and looks for a plugin th
 """
 
 import sys
+from typing import Any
 
 from litestar._kwargs import KwargsModel
 from litestar._signature import SignatureModel
 from litestar.enums import ScopeType
 from litestar.routes import HTTPRoute
+from litestar.routes.base import BaseRoute
 from litestar.utils.signature import ParsedSignature
 
 ABSENT_PLUGIN = "litestar.plugins.opentelemetry"
 
 
-def remember():
+def remember(replace):
     """Let Litestar remember; models are remembered only where no dependency or DTO has a say."""
-    ParsedSignature.from_fn = classmethod(_signatures(ParsedSignature.from_fn.__func__))
-    SignatureModel.create = classmethod(_models(SignatureModel.create.__func__))
-    KwargsModel.create_for_signature_model = classmethod(
-        _readings(KwargsModel.create_for_signature_model.__func__)
-    )
-    HTTPRoute.__init__ = _without_options
-    sys.modules[ABSENT_PLUGIN] = None
+    signatures = _signatures(vars(ParsedSignature)["from_fn"].__func__)
+    models = _models(vars(SignatureModel)["create"].__func__)
+    readings = _readings(vars(KwargsModel)["create_for_signature_model"].__func__)
+    replace(ParsedSignature, "from_fn", classmethod(signatures))
+    replace(SignatureModel, "create", classmethod(models))
+    replace(KwargsModel, "create_for_signature_model", classmethod(readings))
+    replace(HTTPRoute, "__init__", _without_options)
+    modules: dict[str, Any] = sys.modules
+    modules[ABSENT_PLUGIN] = None
 
 
 def _without_options(self, *, path, route_handlers):
     """Do what Litestar's own does, except for the endpoint for OPTIONS."""
     self.route_handlers = route_handlers
     self.route_handler_map = {}
-    super(HTTPRoute, self).__init__(
+    BaseRoute.__init__(
+        self,
         methods=[method for handler in route_handlers for method in handler.http_methods],
         path=path,
         scope_type=ScopeType.HTTP,

@@ -301,7 +301,7 @@ def install():
     _replace(skerry_client.syncing, "StreamLink", SimulatedStreamLink)
     for (module, name), value in POLLS.items():
         _replace(module, name, value)
-    remember()
+    remember(_replace)
     structlog.configure(processors=[_complaint], cache_logger_on_first_use=False)
 
 
