@@ -22,7 +22,7 @@ REGRESSIONS = sorted(Path(__file__).with_name("regressions").glob("*.json"))
 SECONDS_MAX = 600
 SEEDS = range(1, 5)
 LAST = SEEDS[2]
-"""The seed that is run alone, and behind two others in one process."""
+"""The seed that is run in a fresh process, and in a copy of one that has simulated another."""
 STATISTICS_MIN = {
     "mutations": 400,
     "merged": 300,
