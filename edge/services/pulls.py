@@ -222,13 +222,16 @@ class Pulls:
         page.checkpoint = Checkpoint(now, self.digests(unit, touched.values()))
         device = unit.devices.by_number(session.device)
         page.merged_through = 0 if device is None else device.counter
+        first = page.merged_through
         if 0 < pull.unconfirmed <= page.merged_through:
+            first = pull.unconfirmed
             last = min(page.merged_through, pull.unconfirmed + CONFIRM_MAX - 1)
             page.merged_through = last
             page.merged, page.receipts = stored_answers(
                 unit, session.device, pull.unconfirmed, last
             )
-            page.hashes = stored_hashes(unit, session.device, pull.unconfirmed, last)
+        if first:
+            page.hashes = stored_hashes(unit, session.device, first, page.merged_through)
 
     def digests(self, unit: Unit, members: Iterable[MemberRecord]) -> dict[str, bytes]:
         """Return the digest of each space, over the collections its member may read."""

@@ -195,8 +195,9 @@ class Tale:
             phone.database = other.database
         is_renumbered = phone.installation == event["i"] and phone.n not in {0, event["n"]}
         phone.installation, phone.n = event["i"], event["n"]
+        is_new = (event["i"], event["n"]) not in phone.numberings
         numbering = phone.numberings[event["i"], event["n"]]
-        if not numbering and event["n"] and not is_renumbered:
+        if is_new and event["n"] and not is_renumbered:
             numbering.update(phone.numberings[event["i"], 0])
         self._take_intent(phone, event)
         kept = {c: claim for c, claim in numbering.items() if c <= event["c"]}

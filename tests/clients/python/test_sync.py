@@ -409,6 +409,32 @@ def test_a_page_tells_a_copy_of_the_phone_by_its_hashes(world):
     assert [each.counter for each in a.rejected()] == [4]
 
 
+@pytest.mark.parametrize(("merged_through", "shown"), [(2, 1), (3, 3)])
+@pytest.mark.parametrize("is_poke", [True, False])
+def test_rows_hold_nothing_of_a_phone_whose_copy_has_come_further(
+    world, merged_through, shown, is_poke
+):
+    """2 was written while the answer was on its way; the phone never had a 3."""
+    a = world.phone("a")
+    row = a.insert(Airfield, space=NORTH, visits=Add(1))
+    world.sync(a)
+    a.edit(Airfield, row, visits=Add(2))
+    here = world.server.sequence
+    if is_poke:
+        a.store.poke(Poke(here, here + 1, merged_through=merged_through))
+    else:
+        own = payload_hash(a.store._queue.waiting()[0].mutation)
+        known = own if merged_through == 2 else bytes(range(8))
+        checkpoint = Checkpoint(here, {})
+        page = Page(
+            Cursor("db", here), more=False, merged_through=merged_through, hashes=known,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        a.store.finish(page)
+    assert a.get(Airfield, row).visits == shown
+    assert len(a.pending()) == 1
+
+
 def test_an_edit_wins_over_what_its_author_saw_whatever_its_clock_says(world):
     a, b = world.phone("a"), world.phone("b")
     row = a.insert(Note, space=NORTH, text="from the future")

@@ -124,6 +124,14 @@ class Queue:
                 return counter
         return None
 
+    def has_waiting(self, before: int) -> bool:
+        """Tell whether something below a counter has no final receipt."""
+        return bool(
+            self._connection.execute(
+                f"SELECT 1 FROM _mutation_queue WHERE {_RUN} AND {_OPEN} LIMIT 1", (1, before - 1)
+            ).fetchone()
+        )
+
     def judge(self, receipt: Receipt, *, only_accepted: bool = False) -> None:
         """Note one receipt; a refused mutation moves to `_rejected` at once."""
         entry = self._connection.execute(

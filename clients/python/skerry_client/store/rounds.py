@@ -115,7 +115,8 @@ class Rounds:
         self.unstage()
         rows = self._apply_spaces(poke.spaces)
         self._meta.note_replicated(cursor.database, poke.replicated)
-        self._queue.settle(poke.merged_through)
+        if poke.merged_through <= self._meta.counter:  # else a copy of the phone has come further
+            self._queue.settle(poke.merged_through)
         self._meta.note_judged(cursor.database, poke.merged_through)
         moved = msgspec.structs.replace(cursor, sequence=poke.sequence)
         self._prune(moved)
@@ -209,7 +210,12 @@ class Rounds:
         """
         first = page.merged_through - len(page.hashes) // HASH_BYTES + 1
         other = self._queue.first_of_a_copy(first, page.hashes)
-        return page.merged_through if other is None else other - 1
+        if other is not None:
+            return other - 1
+        # What was written while this page was on its way has no hash in it. It may be in the rows
+        # already, unless a copy has come further than this phone ever did.
+        is_a_copys = page.merged_through > self._meta.counter and self._queue.has_waiting(first)
+        return 0 if is_a_copys else page.merged_through
 
     def _judge(self, page: Page, through: int) -> None:
         """Note the outcomes of this phone's mutations up to a counter."""
