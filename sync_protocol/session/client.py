@@ -12,8 +12,9 @@ Invariants
   S5  a node that is behind is asked again after a delay, and nothing is live meanwhile
   S6  while a welcome was stale, or a mutation has no final receipt, a link that is live is given up
       for another after a delay: only a hello tells of mutations that nobody has any more
-  S7  outcomes settle nothing that are of another database than the one that has welcomed the
-      device; if that node was behind, those of the one that was read last count too
+  S7  of another database than the one that has welcomed the device, outcomes settle nothing and
+      pages are not taken, but of one that goes on from it; if that node was behind, the one that
+      was read last counts too
 """
 
 from __future__ import annotations

@@ -109,6 +109,12 @@ def page(session: ClientSession, event: Page) -> ClientState:
     session.is_behind = event.stale
     if event.stale and event.cursor == asked_for:
         return session.wait_for_the_node()
+    if event.cursor.database not in session.databases:
+        # It goes on from the one that was greeted if it knows a cursor of that one. Else the node
+        # has not heard of that yet, and sequences of the two say nothing about one another (S7).
+        if asked_for is None or asked_for.database not in session.databases:
+            raise MalformedMessage("a page is of another database than the one greeted")
+        session.databases |= {event.cursor.database}
     if not event.stale:
         session.attempt = 0
     if not event.more:

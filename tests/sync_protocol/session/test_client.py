@@ -952,3 +952,32 @@ def test_reading_goes_on_while_a_push_waits():
     effects = receive(session, fault("rate-limited", "push"))
     assert names(effects) == ["Retry", "Send"]
     assert session.state is ClientState.PULLING
+
+
+@pytest.mark.parametrize("cursor", [None, Cursor("former", 40)])
+def test_a_page_of_another_database_than_the_one_greeted_is_not_taken(cursor):
+    """The node has heard of it from the primary, and holds an earlier one yet (S7)."""
+    session = ClientSession()
+    session.handle(on.Connected(msgspec.structs.replace(HELLO, cursor=cursor)))
+    receive(session, WELCOME)
+    session.handle(on.PushReady(None))
+    with pytest.raises(MalformedMessage, match="another database"):
+        receive(session, Page(Cursor("former", 41), more=False, checkpoint=Checkpoint(41, {})))
+    assert session.cursor == cursor
+
+
+def test_a_page_of_the_database_that_goes_on_from_the_one_greeted_is_taken():
+    session = pulling()
+    assert receive(session, Page(Cursor("next", 11), more=True))
+    last = Page(Cursor("next", 12), more=False, checkpoint=Checkpoint(12, {}))
+    assert names(receive(session, last)) == ["ApplyRound"]
+    session.handle(on.RoundApplied(last.cursor))
+    assert session.state is ClientState.LIVE
+
+
+def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, msgspec.structs.replace(WELCOME, database="former", stale=True))
+    session.handle(on.PushReady(None))
+    assert names(receive(session, LAST)) == ["ApplyRound"]
