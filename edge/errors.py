@@ -96,19 +96,24 @@ class ClockApart(EdgeError):
 
 
 class ClonedDevice(EdgeError):
-    """One identity, two different mutations: the phone was restored or copied."""
+    """One identity, two different mutations, by `database`: the phone was restored or copied."""
 
     fault = FaultKind.CLONED_DEVICE
 
+    def __init__(self, message: str, *, database: str) -> None:
+        super().__init__(message)
+        self.database = database
+
 
 class CounterGap(EdgeError):
-    """Mutations are missing before this push; `merged_through` is what the server has."""
+    """Mutations are missing before this push; `merged_through` is what `database` has."""
 
     fault = FaultKind.COUNTER_GAP
 
-    def __init__(self, message: str, *, merged_through: int) -> None:
+    def __init__(self, message: str, *, merged_through: int, database: str) -> None:
         super().__init__(message)
         self.merged_through = merged_through
+        self.database = database
 
 
 class CursorUnknown(EdgeError):

@@ -10,7 +10,14 @@ import msgspec
 from litestar.exceptions import HTTPException
 
 from core.errors import Refusal
-from edge.errors import ClockApart, CounterGap, EdgeError, InvalidGrant, RateLimited
+from edge.errors import (
+    ClockApart,
+    ClonedDevice,
+    CounterGap,
+    EdgeError,
+    InvalidGrant,
+    RateLimited,
+)
 from sync_protocol.errors import ProtocolError
 from sync_protocol.faults import FaultKind
 from sync_protocol.messages.fault import Fault
@@ -146,6 +153,7 @@ def fault_of(error: Exception) -> Fault:
         message=problem.detail,
         retry_after_ms=problem.retry_after_ms,
         merged_through=problem.extra.get("merged_through"),
+        database=problem.extra.get("database", ""),
     )
 
 
@@ -160,7 +168,9 @@ def _of_node(error: EdgeError) -> Problem:
     extra: dict[str, Any] = {}
     retry_after_ms = error.retry_after_ms
     if isinstance(error, CounterGap):
-        extra["merged_through"] = error.merged_through
+        extra |= {"merged_through": error.merged_through, "database": error.database}
+    elif isinstance(error, ClonedDevice):
+        extra["database"] = error.database
     elif isinstance(error, ClockApart):
         extra["now_unix_s"] = error.now_unix_s
     elif isinstance(error, InvalidGrant):

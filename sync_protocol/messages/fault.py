@@ -18,7 +18,8 @@ class Fault(Message, tag="fault"):
 
     `answers` is the kind of request it answers (a stream may have a push and a pull open at once);
     None concerns the stream as a whole. `merged_through` comes with `counter-gap`:
-    the device's highest contiguous counter with a final outcome.
+    the device's highest contiguous counter with a final outcome. `database` comes with it and with
+    `cloned-device`: whose word it is.
     """
 
     fault: FaultKind
@@ -26,3 +27,4 @@ class Fault(Message, tag="fault"):
     retry_after_ms: Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)] | None = None
     answers: Request | None = None
     merged_through: Counter | None = None
+    database: str = ""

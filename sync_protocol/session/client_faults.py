@@ -22,7 +22,12 @@ ACCEPTED_WAIT_MS: Final = 5_000
 
 
 def faulted(session: ClientSession, event: Fault) -> ClientState:
-    """Let the pushes deal with their own faults, and react to all others."""
+    """Let the pushes deal with their own faults, and react to all others.
+
+    What another database than the one greeted says of this device's counters means nothing (S7).
+    """
+    if event.database and event.database not in session.databases:
+        return session.leave(after_ms=event.retry_after_ms)
     if session.lane.takes(event):
         session.lane.handle(event)
         return after_lane(session)

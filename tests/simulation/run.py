@@ -21,6 +21,7 @@ from tests.simulation.plan import SPACES, WEEK_MS
 from tests.simulation.survey import make_app
 from tests.simulation.world import World
 
+RESTORE_S = 0.05
 SETTLE_S_MAX = 400.0
 ROUND_S = (0.8, 2.0, 4.0)
 RUN_S_MAX = 1_000.0
@@ -229,6 +230,8 @@ class Run:
         await phone.close()
         self.world.fault("restore-phone", phone=name)
         phone.put_back(self._backups[name])
+        # It takes longer than the clock's millisecond: what is written then has another time.
+        await asyncio.sleep(RESTORE_S)
         phone.start(came_from="backup")
 
     def _do_clone_phone(self, name):
@@ -292,7 +295,7 @@ class Run:
             world.leader, "POST", "/v1/operator/fleet/hand-over", {"node": name}
         )
         world.operator("hand-over", node=name, status=status, told=str(told)[:200])
-        await self._find_leader()
+        await self._follow_up(status, told)
 
     async def _do_promote(self, name, force):
         world = self.world
@@ -312,10 +315,16 @@ class Run:
                     )
                     world.operator("promote-force", node=other.name, status=status)
                     break
+        await self._follow_up(status, told)
+
+    async def _follow_up(self, status, told):
+        """Wait for the new primary; the operator turns to no other one meanwhile."""
+        if status == 200 and await self._find_leader(epoch=told["epoch"]):
+            return
         await self._find_leader()
 
-    async def _find_leader(self, *, seconds_max=30.0):
-        """Wait until somebody leads, and remember who has the highest epoch."""
+    async def _find_leader(self, *, seconds_max=30.0, epoch=0):
+        """Wait until somebody leads, in an epoch at least, and remember who has the highest one."""
         world = self.world
         deadline_s = world.loop.time() + seconds_max
         while world.loop.time() < deadline_s:
@@ -324,7 +333,7 @@ class Run:
                 for node in world.nodes()
                 if node.is_ready and node.fleet is not None and node.fleet.primary is not None
             ]
-            if leading:
+            if leading and max(leading)[0] >= epoch:
                 world.leader = max(leading)[1]
                 return True
             await asyncio.sleep(0.2)
@@ -365,7 +374,8 @@ class Run:
         marks = HighWaterFiles(leader.folder / MARKS_FOLDER)
         for path in sorted((leader.folder / "tenants").glob("*.db")):
             facts = facts_of(path)  # `skerry restore` does this, so that the database gets a new id
-            marks.write(TenantId(path.stem), facts.database, facts.sequence + 1)
+            if facts.database is not None and facts.sequence is not None:
+                marks.write(TenantId(path.stem), facts.database, facts.sequence + 1)
         leader.sqld.drop()
         leader.start()
         await self._ready(leader, seconds=20)

@@ -163,6 +163,7 @@ def fault_of(
         retry_after_ms=retry_after_ms,
         answers=request,
         merged_through=_integer(problem.get("merged_through")),
+        database=str(problem.get("database", "")),
     )
 
 

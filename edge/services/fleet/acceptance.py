@@ -72,9 +72,9 @@ class _Standing:
     sequence: int
     final: int
     same: int
+    database: str
     runs: list[tuple[int, int, int]] = field(default_factory=list[tuple[int, int, int]])
     receipts: list[Receipt] = field(default_factory=list[Receipt])
-    database: str = ""
 
 
 class Acceptance:
@@ -100,11 +100,11 @@ class Acceptance:
         arrived = await self._numbered(tenant, database, push)
         standing = await database.read(partial(_standing, device, arrived))
         if arrived and standing.final and not standing.same:
-            raise _cloned()
+            raise _cloned(standing.database)
         skew = measured_skew(device_clock=push.clock, now_unix_ms=self._now_ms())
         answer = Pushed(
             standing.counter, standing.sequence, standing.runs, standing.receipts, skew,
-            database=standing.database,
+            database=standing.database if standing.same else "",
         )  # fmt: skip
         rest = arrived[standing.final :]
         if standing.same < standing.final or not rest:
@@ -201,11 +201,11 @@ class Acceptance:
                     and waiting.first <= standing.counter + 1
                 )
                 known = waiting.last if waiting is not None and is_joined else standing.counter
-                raise _gap(known)
+                raise _gap(known, standing.database)
             return rest, list(rest)
         stored = await self._stored(tenant, device, first=first - 1, last=last)
         if first not in follows and first not in stored and first - 1 not in stored:
-            raise _gap(standing.counter)
+            raise _gap(standing.counter, standing.database)
         fresh: list[_Arrived] = []
         for index, mutation in enumerate(rest):
             kept = stored.get(mutation.counter)
@@ -234,16 +234,16 @@ class Acceptance:
 def _standing(device: int, arrived: Sequence[_Arrived], unit: Unit) -> _Standing:
     record = unit.devices.by_number(device)
     counter, sequence = 0 if record is None else record.counter, unit.meta.get("sequence")
+    database = unit.meta.get("database")
     for before, mutation in pairwise(arrived):
         if mutation.counter != before.counter + 1:
-            raise _gap(counter)
+            raise _gap(counter, database)
     final = [PreparedMutation(m.counter, 0, 0, m.hash) for m in arrived if m.counter <= counter]
     same = same_prefix(unit, device, final) if final else 0
     if not same:
-        return _Standing(counter, sequence, len(final), 0)
+        return _Standing(counter, sequence, len(final), 0, database)
     answers = stored_answers(unit, device, final[0].counter, final[same - 1].counter)
-    database = unit.meta.get("database")
-    return _Standing(counter, sequence, len(final), same, *answers, database)
+    return _Standing(counter, sequence, len(final), same, database, *answers)
 
 
 def _hash_of(entry: OutboxEntry) -> bytes:
@@ -251,11 +251,15 @@ def _hash_of(entry: OutboxEntry) -> bytes:
     return payload_hash(decode_mutations(push, Media.MSGPACK)[0])
 
 
-def _gap(merged_through: int) -> CounterGap:
+def _gap(merged_through: int, database: str) -> CounterGap:
     return CounterGap(
-        f"Mutations are missing: the server has {merged_through}.", merged_through=merged_through
+        f"Mutations are missing: the server has {merged_through}.",
+        merged_through=merged_through,
+        database=database,
     )
 
 
-def _cloned() -> ClonedDevice:
-    return ClonedDevice("This device number is used by another copy of the device.")
+def _cloned(database: str) -> ClonedDevice:
+    return ClonedDevice(
+        "This device number is used by another copy of the device.", database=database
+    )

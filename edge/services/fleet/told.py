@@ -8,7 +8,7 @@ import msgspec
 
 from core.ids import INTEGER_MAX
 from edge import errors
-from edge.errors import ClockApart, CounterGap, EdgeError, RateLimited, Unavailable
+from edge.errors import ClockApart, ClonedDevice, CounterGap, EdgeError, RateLimited, Unavailable
 from sync_protocol.errors import MalformedMessage, ProtocolError
 from sync_protocol.faults import FaultKind
 
@@ -25,7 +25,6 @@ _PLAIN: Final[dict[FaultKind, type[EdgeError]]] = {
         errors.Conflict,
         errors.InvalidGrant,
         errors.StepUpNeeded,
-        errors.ClonedDevice,
         errors.CursorUnknown,
         errors.ProtocolVersion,
         errors.WrongApp,
@@ -46,6 +45,7 @@ class _Document(msgspec.Struct):
     detail: Annotated[str, msgspec.Meta(max_length=4_096)]
     retry_after_ms: _Number | None = None
     merged_through: _Number = 0
+    database: Annotated[str, msgspec.Meta(max_length=64)] = ""
     now_unix_s: _Number = 0
 
 
@@ -70,8 +70,11 @@ def told(body: bytes) -> EdgeError | ProtocolError:
 def _with_more(document: _Document) -> EdgeError | ProtocolError:
     more: Any = {
         FaultKind.COUNTER_GAP: lambda: CounterGap(
-            document.detail, merged_through=document.merged_through
+            document.detail,
+            merged_through=document.merged_through,
+            database=document.database,
         ),
+        FaultKind.CLONED_DEVICE: lambda: ClonedDevice(document.detail, database=document.database),
         FaultKind.CLOCK_APART: lambda: ClockApart(document.detail, now_unix_s=document.now_unix_s),
         FaultKind.RATE_LIMITED: lambda: RateLimited(
             document.detail, delay_ms=min(document.retry_after_ms or 1_000, DELAY_MS_MAX)

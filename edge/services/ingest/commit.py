@@ -160,13 +160,17 @@ class GroupCommit:
             raise CounterGap(
                 f"Mutations are missing: the server has {device.counter}.",
                 merged_through=device.counter,
+                database=self._unit.meta.get("database"),
             )
         repeated = [m for m in mutations if m.counter <= device.counter]
         if not repeated:
             return mutations
         same = same_prefix(self._unit, device.n, repeated)
         if same == 0:
-            raise ClonedDevice("This device number is used by another copy of the device.")
+            raise ClonedDevice(
+                "This device number is used by another copy of the device.",
+                database=self._unit.meta.get("database"),
+            )
         taken.repeats = (first, repeated[same - 1].counter)
         return mutations[same:] if same == len(repeated) else []
 

@@ -175,7 +175,7 @@ async def test_faults_carry_their_hints(served):
     check_problem(answer, 507, "storage-full")
     assert answer.headers["retry-after"] == "30"
     assert answer.json()["retry_after_ms"] == 30_000
-    served.node.main.failure = CounterGap("Missing.", merged_through=7)
+    served.node.main.failure = CounterGap("Missing.", merged_through=7, database="db")
     answer = await served.client.get(ROWS, headers=served.bearer())
     assert answer.json()["merged_through"] == 7
 

@@ -213,10 +213,10 @@ async def test_a_push_names_a_person_and_its_device(call, edge):
 
 
 async def test_what_the_tenant_refuses_is_told_whole(call, edge, world):
-    world.node.main.failure = CounterGap("A gap.", merged_through=7)
+    world.node.main.failure = CounterGap("A gap.", merged_through=7, database="db")
     answer = await push(call, edge, principal=ada())
     check_problem(answer, 409, "counter-gap")
-    assert answer.json()["merged_through"] == 7
+    assert (answer.json()["merged_through"], answer.json()["database"]) == (7, "db")
     assert "x-skerry-refused" not in answer.headers
     world.node.main.failure = RuntimeError("secret")
     answer = await push(call, edge, principal=ada())

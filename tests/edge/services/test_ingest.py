@@ -70,7 +70,8 @@ async def test_a_gap_is_refused_whole_and_says_where_the_server_is(node):
     ann.counter += 1
     with pytest.raises(CounterGap) as caught:
         await ann.send(ann.mutation(edit("item", "i1", title="late")))
-    assert caught.value.merged_through == 1
+    database = await node.tenant.database.read(lambda unit: unit.meta.get("database"))
+    assert (caught.value.merged_through, caught.value.database) == (1, database)
     one = WireMutation(2, ann.clock(), [edit("item", "i1", title="b")])
     three = WireMutation(4, ann.clock(), [edit("item", "i1", title="c")])
     with pytest.raises(CounterGap):
@@ -83,9 +84,11 @@ async def test_the_same_identity_with_another_payload_is_a_clone(node):
     ann = await node.device("ann")
     await ann.push(insert("item", "i1", title="a"))
     await ann.push(edit("item", "no-such-row", title="a"))
+    database = await node.tenant.database.read(lambda unit: unit.meta.get("database"))
     for counter in (1, 2):
-        with pytest.raises(ClonedDevice):
+        with pytest.raises(ClonedDevice) as caught:
             await ann.send(WireMutation(counter, ann.clock(), [insert("item", "i1", title="b")]))
+        assert caught.value.database == database
     other = WireMutation(2, ann.clock(), [insert("item", "i2", title="b")])
     with pytest.raises(ClonedDevice):
         await ann.send(other, WireMutation(3, ann.clock(), [insert("item", "i3")]))

@@ -981,3 +981,25 @@ def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
     receive(session, msgspec.structs.replace(WELCOME, database="former", stale=True))
     session.handle(on.PushReady(None))
     assert names(receive(session, LAST)) == ["ApplyRound"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [fault("cloned-device", "push"), fault("counter-gap", "push", merged_through=2)],
+    ids=lambda told: told.fault.value,
+)
+def test_what_another_database_says_of_this_device_changes_nothing(told):
+    """A roaming phone's push has reached a primary that was replaced (S7)."""
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    other = msgspec.structs.replace(told, database="former")
+    for _ in range(2):
+        assert names(receive(session, other)) == ["Reconnect"]
+        assert session.state is ClientState.OFFLINE
+        session.handle(on.Connected(HELLO))
+        receive(session, WELCOME)
+        session.handle(on.PushReady(PUSH, through=5))
+    own = receive(session, msgspec.structs.replace(told, database=WELCOME.database))
+    assert names(own) == (
+        ["BecomeNew", "Reconnect"] if told.merged_through is None else ["PreparePush"]
+    )

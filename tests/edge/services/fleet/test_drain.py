@@ -118,10 +118,10 @@ async def test_an_open_circuit_is_left_alone(edge, monkeypatch):
     await emptied(edge)
 
 
-@pytest.mark.parametrize("fault", [ClonedDevice, Forbidden])
-async def test_a_refused_device_moves_aside_and_others_go_on(edge, fault):
+@pytest.mark.parametrize(("fault", "more"), [(ClonedDevice, {"database": "db"}), (Forbidden, {})])
+async def test_a_refused_device_moves_aside_and_others_go_on(edge, fault, more):
     ann, _ = await accepted(edge, "ann", "ben")
-    edge.primary.refusals[ann.number] = fault("No.")
+    edge.primary.refusals[ann.number] = fault("No.", **more)
     drain = start(edge)
     await emptied(edge)
     assert edge.refused == [("main", ann.number)]

@@ -11,6 +11,7 @@ from core.fleet import Leadership
 from core.ids import PersonId, TenantId
 from edge.errors import (
     ClockApart,
+    ClonedDevice,
     CounterGap,
     EdgeError,
     Forbidden,
@@ -155,7 +156,8 @@ async def test_nodes_endpoints_are_not_forwarded(world, linked, target):
 @pytest.mark.parametrize(
     "failure",
     [
-        CounterGap("A gap.", merged_through=7),
+        CounterGap("A gap.", merged_through=7, database="db"),
+        ClonedDevice("A copy.", database="db"),
         UnknownDevice("Say hello."),
         Forbidden("No."),
         RateLimited("Slow down.", delay_ms=1_500),

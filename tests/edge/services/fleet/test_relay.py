@@ -137,12 +137,13 @@ async def test_a_clone_of_what_the_replica_has_judged_is_one(edge, ann):
     ann.counter = 0
     others = some(ann, 4)
     edge.primary.is_away = True
-    with pytest.raises(ClonedDevice):
+    with pytest.raises(ClonedDevice) as clone:
         await edge.push(ann, *others)
     answer = await edge.push(ann, *first[:2], *others[2:])
     assert outcomes(answer) == {1: "merged", 2: "merged"}
     read = edge.replica.tenant.database.read
-    assert answer.database == await read(lambda unit: unit.meta.get("database"))
+    database = await read(lambda unit: unit.meta.get("database"))
+    assert answer.database == clone.value.database == database
     assert await edge.waiting(ann) == []
 
 
@@ -152,7 +153,8 @@ async def test_a_gap_is_told_with_what_is_known(edge, ann):
     mutations = some(ann, 8)
     with pytest.raises(CounterGap) as gap:
         await edge.push(ann, *mutations[1:])
-    assert gap.value.merged_through == 2
+    database = await edge.replica.tenant.database.read(lambda unit: unit.meta.get("database"))
+    assert (gap.value.merged_through, gap.value.database) == (2, database)
     with pytest.raises(CounterGap):
         await edge.push(ann, mutations[0], mutations[2])
     await edge.push(ann, *mutations[:3])
