@@ -1,8 +1,8 @@
 """Provisional: what a device is shown of mutations that nobody has judged yet.
 
 Invariants
-  PV1  a change is shown only to people who may read its row, as the database has it or its insert
-       says, and only if its author is in the row's space too
+  PV1  a change is shown only to people who may read its row, as the database has it or an insert
+       that is shown says, and only if its author is in the row's space too
   PV2  a mutation that the snapshot has the outcome of is left out: its rows would count twice
   PV3  a set is a prefix: the newest are left out when there are too many
 """
@@ -20,7 +20,7 @@ from sync_protocol import limits
 from sync_protocol.messages.provisional import ProvisionalMutation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from core.schema.app import App
     from edge.ports.records import MemberRecord
@@ -44,6 +44,18 @@ class Unjudged:
     changes: tuple[Placed, ...]
 
 
+class _Allowed(dict[tuple[int, str], tuple[str, ...]]):
+    """By device and space: the collections that its person may read there, looked up once."""
+
+    def __init__(self, find: Callable[[int, str], tuple[str, ...]]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, key: tuple[int, str]) -> tuple[str, ...]:
+        found = self[key] = self._find(*key)
+        return found
+
+
 class Provisionals:
     """Makes the sets of one app's devices."""
 
@@ -59,8 +71,8 @@ class Provisionals:
         waiting = [
             each for each in accepted if each.mutation.counter > counters.get(each.device, 0)
         ]
-        spaces = self._spaces(waiting, unit)
-        allowed: dict[tuple[int, str], tuple[str, ...]] = {}
+        allowed = _Allowed(lambda device, space: self._readable(device, space, unit))
+        spaces = self._spaces(waiting, allowed, unit)
         found: list[Unjudged] = []
         for each in waiting:
             placed: list[Placed] = []
@@ -68,11 +80,8 @@ class Provisionals:
                 space = spaces.get((change.collection, change.id))
                 if space is None:
                     continue
-                author = (each.device, space)
-                if author not in allowed:
-                    allowed[author] = self._readable(each.device, space, unit)
                 raised = self._raised(change, each.schema_version)
-                if change.collection in allowed[author] and raised is not None:
+                if change.collection in allowed[each.device, space] and raised is not None:
                     placed.append((space, raised))
             mutation = each.mutation
             found.append(Unjudged(each.device, mutation.counter, mutation.h, tuple(placed)))
@@ -109,15 +118,20 @@ class Provisionals:
             found.append(shown)
         return found
 
-    def _spaces(self, waiting: Iterable[Accepted], unit: Unit) -> dict[tuple[str, str], str]:
-        """Return each row's space: the database's, else the one its first insert names."""
+    def _spaces(
+        self, waiting: Iterable[Accepted], allowed: _Allowed, unit: Unit
+    ) -> dict[tuple[str, str], str]:
+        """Return each row's space: the database's, else that of its first insert that is shown."""
         ids: dict[str, set[str]] = {}
         inserted: dict[tuple[str, str], str] = {}
         for each in waiting:
             for change in each.mutation.changes:
                 if change.collection in self._app.collections and is_id(change.id):
                     ids.setdefault(change.collection, set()).add(change.id)
-                    if change.op == "insert":
+                    if change.op == "insert" and (
+                        change.collection in allowed[each.device, change.space]
+                        and self._raised(change, each.schema_version) is not None
+                    ):
                         inserted.setdefault((change.collection, change.id), change.space)
         stored = {
             (collection, row): str(state.space)

@@ -11,7 +11,7 @@ from sync_protocol import limits
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.provisional import Provisional
 from sync_protocol.messages.pull import Pull
-from tests.edge.services.harness import edit, insert, running
+from tests.edge.services.harness import delete, edit, insert, running
 from tests.edge.services.standings import Planted, stand
 from tests.edge.services.survey import make_second_version
 
@@ -80,6 +80,16 @@ async def test_nobody_sees_a_row_that_is_not_theirs_to_read(edge):
     accept(standing, lia, edit("item", "unknown"), insert("nothing", "n1"), insert("item", ""))
     page = await page_of(node, bob)
     assert shown(page.provisional) == [(lia.number, 2, [("item", "i1")])]
+
+
+async def test_an_insert_that_nobody_is_shown_gives_its_row_no_space(edge):
+    """PV1: else a row would be shown that has nothing but the later change."""
+    node, ann, bob, standing = edge
+    eve = await node.device("eve", role=None)
+    accept(standing, eve, insert("item", "e1", "north"))
+    accept(standing, ann, delete("item", "e1"), edit("item", "i1", title="two"))
+    page = await page_of(node, bob)
+    assert shown(page.provisional) == [(ann.number, 2, [("item", "i1")])]
 
 
 async def test_what_the_snapshot_has_judged_is_left_out(edge):
