@@ -114,7 +114,7 @@ def page(session: ClientSession, event: Page) -> ClientState:
         # has not heard of that yet, and sequences of the two say nothing about one another (S7).
         if asked_for is None or asked_for.database not in session.databases:
             raise MalformedMessage("a page is of another database than the one greeted")
-        session.databases |= {event.cursor.database}
+        session.databases = frozenset({"", event.cursor.database})
     if not event.stale:
         session.attempt = 0
     if not event.more:

@@ -973,6 +973,10 @@ def test_a_page_of_the_database_that_goes_on_from_the_one_greeted_is_taken():
     assert names(receive(session, last)) == ["ApplyRound"]
     session.handle(on.RoundApplied(last.cursor))
     assert session.state is ClientState.LIVE
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    with pytest.raises(MalformedMessage, match="another database"):
+        receive(session, Pushed(5, 11, merged=[(5, 5, 11)], database=WELCOME.database))
 
 
 def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
