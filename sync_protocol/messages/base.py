@@ -1,4 +1,7 @@
-"""What all messages share: tagged by `kind`, unknown fields refused, defaults left out.
+"""What all messages share: tagged by `kind`, defaults left out.
+
+A device's messages are refused with a field that the server does not know: it would ignore what was
+meant. A server's are not: servers learn of new fields first, and phones are updated when they like.
 
 Bounds on the forms of numbers, ids and digests live here too, so that nothing a peer sends is out
 of the range that SQLite, JSON and JavaScript hold exactly.
@@ -30,8 +33,16 @@ Run = tuple[Counter, Counter, Sequence]
 
 
 class Message(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, omit_defaults=True):
-    """A frame of the stream, or the body of one HTTP request or answer."""
+    """What a device sends: a frame of the stream, or the body of an HTTP request."""
+
+
+class Answer(msgspec.Struct, tag_field="kind", omit_defaults=True):
+    """What a server sends: a frame of the stream, or the body of an HTTP answer."""
 
 
 class Part(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A piece of a message, untagged."""
+    """A piece of what a device sends, or sends back, untagged."""
+
+
+class AnswerPart(msgspec.Struct, omit_defaults=True):
+    """A piece of what only a server sends, untagged."""

@@ -8,12 +8,12 @@ import msgspec
 
 from core.ids import INTEGER_MAX
 from sync_protocol.faults import FaultKind
-from sync_protocol.messages.base import Counter, Message
+from sync_protocol.messages.base import Answer, Counter
 
 Request = Literal["hello", "push", "pull", "repair"]
 
 
-class Fault(Message, tag="fault"):
+class Fault(Answer, tag="fault"):
     """`kind` is stable (docs/ERRORS.md); `retry_after_ms` None means: do not send this again.
 
     `answers` is the kind of request it answers (a stream may have a push and a pull open at once);

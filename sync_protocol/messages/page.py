@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
-from sync_protocol.messages.base import Counter, Digest, Message, Part, Run, Sequence
+from sync_protocol.messages.base import Answer, AnswerPart, Counter, Digest, Run, Sequence
 from sync_protocol.messages.cursor import Cursor
 from sync_protocol.messages.provisional import ProvisionalMutation
 from sync_protocol.messages.pushed import Receipt
 
 
-class Rows(Part):
+class Rows(AnswerPart):
     """Rows of one collection, ascending by sequence.
 
     `rows[i]` is the canonical row `[id, [h, n, alive], {field: state}]` (fields sorted by name,
@@ -24,14 +24,14 @@ class Rows(Part):
     hashes: list[Digest] = []
 
 
-class SpaceRows(Part):
+class SpaceRows(AnswerPart):
     """Changed rows of one space, by collection. Encoded once, however many devices receive it."""
 
     space: str
     collections: dict[str, Rows]
 
 
-class Gained(Part):
+class Gained(AnswerPart):
     """A space the person has become a member of (or whose role has changed)."""
 
     space: str
@@ -39,7 +39,7 @@ class Gained(Part):
     role: str
 
 
-class Checkpoint(Part):
+class Checkpoint(AnswerPart):
     """A moment at which the device's confirmed rows must equal the server's.
 
     `digests` holds, per space that this round has touched, the sum of its living rows' digests.
@@ -49,7 +49,7 @@ class Checkpoint(Part):
     digests: dict[str, Digest]
 
 
-class Page(Message, tag="page"):
+class Page(Answer, tag="page"):
     """One page of a round. Devices keep pages aside and apply a whole round at once, at the page
     that has a checkpoint (`more` is false), so that no mutation is ever half visible.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from sync_protocol.messages.base import Counter, Digest, Message, Sequence
+from sync_protocol.messages.base import Answer, Counter, Digest, Sequence
 from sync_protocol.messages.provisional import ProvisionalMutation
 
 
-class Poke(Message, tag="poke"):
+class Poke(Answer, tag="poke"):
     """Changes in (`since`, `sequence`] of the stream's spaces, in `spaces` (each a SpaceRows).
 
     A device whose cursor stands at or after `since` applies it at once and verifies `digests`; any

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sync_protocol.messages.base import Clock, Counter, Device, Message, Part
+from sync_protocol.messages.base import Answer, AnswerPart, Clock, Counter, Device
 from sync_protocol.messages.push import WireChange
 
 
-class ProvisionalMutation(Part):
+class ProvisionalMutation(AnswerPart):
     """A mutation that an edge has accepted and the primary has not judged yet.
 
     Only the changes of rows that the receiver may read are in it; `h` is its author's time. It may
@@ -19,7 +19,7 @@ class ProvisionalMutation(Part):
     changes: list[WireChange]
 
 
-class Provisional(Message, tag="provisional"):
+class Provisional(Answer, tag="provisional"):
     """The whole set of provisional mutations for this device; it replaces the one before.
 
     Sent on a stream whenever the set changes without a commit. Sets are bounded: the newest

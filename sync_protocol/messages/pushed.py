@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from sync_protocol.messages.base import Clock, Counter, Device, Message, Part, Run, Sequence, Skew
+from sync_protocol.messages.base import (
+    Answer,
+    AnswerPart,
+    Clock,
+    Counter,
+    Device,
+    Run,
+    Sequence,
+    Skew,
+)
 
 Outcome = Literal["accepted", "merged", "superseded", "rejected", "quarantined"]
 
 
-class Side(Part):
+class Side(AnswerPart):
     """One of two concurrent values: what was written, when and by which device."""
 
     value: Any
@@ -17,7 +26,7 @@ class Side(Part):
     n: Device
 
 
-class Conflict(Part):
+class Conflict(AnswerPart):
     """A field that two authors wrote without having seen each other; nothing is lost silently."""
 
     collection: str
@@ -27,7 +36,7 @@ class Conflict(Part):
     loser: Side
 
 
-class Receipt(Part):
+class Receipt(AnswerPart):
     """The outcome of one mutation.
 
     `sequence` is the primary's sequence of its last row write (for a rejected one: at the time of
@@ -45,7 +54,7 @@ class Receipt(Part):
     conflicts: list[Conflict] = []
 
 
-class Pushed(Message, tag="pushed"):
+class Pushed(Answer, tag="pushed"):
     """Receipts; plain `merged` ones in runs.
 
     `merged` holds (first counter, last counter, sequence of the run's last write) runs whose

@@ -7,17 +7,17 @@ from typing import Annotated
 import msgspec
 
 from sync_protocol import limits
-from sync_protocol.messages.base import Digest, Message, Part, Sequence
+from sync_protocol.messages.base import Answer, AnswerPart, Digest, Sequence
 
 
-class DamagedBucket(Part):
+class DamagedBucket(AnswerPart):
     """All rows of one bucket of one collection replace what the device has there."""
 
     collection: str
     bucket: Annotated[int, msgspec.Meta(ge=0, lt=limits.BUCKETS)]
 
 
-class Repaired(Message, tag="repaired"):
+class Repaired(Answer, tag="repaired"):
     """`rows` is one SpaceRows with every row of the damaged buckets at `sequence`.
 
     `digest` is the space's digest at that sequence.

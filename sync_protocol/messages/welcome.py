@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sync_protocol.messages.base import Clock, Counter, Device, Message, Sequence, Skew, Version
+from sync_protocol.messages.base import Answer, Clock, Counter, Device, Sequence, Skew, Version
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Answer, tag="welcome"):
     """The device's number, what the server already has of it, and how its sync will resume.
 
     `merged_through` is the highest contiguous mutation counter with a final outcome; `clock` the
