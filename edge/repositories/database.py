@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from zlib import crc32
 
 from core.ids import DEVICE_NUMBER_MAX
 from edge.repositories.archive import SqlArchive
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 DEVICES_SKIPPED: Final = 100_000
 """More than a primary registers after a backup, or after its last replicated commit."""
+DEVICES_SPREAD: Final = 1_000_000
+"""Of two databases that go on from the same one, each begins somewhere else in a range of these:
+together with what is skipped, 32 bits are enough for 7,000 take-overs."""
 LINEAGE_MAX: Final = 1_000
 """Take-overs remembered; a device from before the oldest reads everything again."""
 
@@ -37,13 +41,18 @@ def tables_of(app: App) -> dict[str, Table]:
     return {name: Table(declared) for name, declared in app.collections.items()}
 
 
-def _skip_devices(sql: SqlWriter, meta: SqlMeta) -> None:
-    """Give no number again that the lost database may have given, and nobody here has heard of.
+def _skip_devices(sql: SqlWriter, meta: SqlMeta, *, database: str) -> None:
+    """Give no number again that another database may have given, and nobody here has heard of.
 
-    A phone that still goes by such a number would take another phone's receipts for its own.
+    A phone that still goes by such a number would take another phone's receipts for its own. The
+    other one is the database that this one goes on from, which has skipped numbers itself if it
+    went on from one before, and may live on; or a second one that goes on from it, too. Ids are
+    random, and so is what follows from this one's.
     """
     (last,) = sql.one("SELECT coalesce(max(n), 0) FROM sk_device") or (0,)
-    meta.set("device_floor", min(last + DEVICES_SKIPPED, DEVICE_NUMBER_MAX))
+    base = max(last, meta.get("device_floor") or 0)
+    floor = base + DEVICES_SKIPPED + crc32(database.encode()) % DEVICES_SPREAD
+    meta.set("device_floor", min(floor, DEVICE_NUMBER_MAX))
 
 
 class SqlUnit:
@@ -95,7 +104,7 @@ class TenantDatabase:
             is_behind = meta.get("database") == database and meta.get("sequence") < sequence
             if is_behind:
                 meta.set("database", new_database_id)
-                _skip_devices(sql, meta)
+                _skip_devices(sql, meta, database=new_database_id)
             return is_behind
 
         return await self._engine.write(renew)
@@ -119,7 +128,7 @@ class TenantDatabase:
             lineage.append([meta.get("database"), meta.get("sequence")])
             meta.set("lineage", lineage[-LINEAGE_MAX:])
             meta.set("database", new_database_id)
-            _skip_devices(sql, meta)
+            _skip_devices(sql, meta, database=new_database_id)
             return True
 
         return await self._engine.write(begin)
