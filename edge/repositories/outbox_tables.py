@@ -28,7 +28,8 @@ Key = tuple[str, int]
 
 FORMAT: Final = 1
 REFUSED_MAX: Final = 100_000
-"""Refused mutations kept for the operator, and their bytes: the phones have them still."""
+"""Refused mutations kept for the operator, and their bytes: the phones have them still, unless they
+were set back to a backup since."""
 REFUSED_BYTES_MAX: Final = 64 * 1024 * 1024
 REFUSED_KEPT_MS: Final = 7 * 86_400_000
 """A week to look into a refusal; longer would only keep what people have had erased."""

@@ -112,6 +112,20 @@ def an_edge_that_was_set_to_a_backup(events):
     put_before(events, quiet, {**server, "s": 9, "rows": [story.X9, story.Y5]})
 
 
+def what_an_edge_had_accepted_of_numbers_that_a_phone_gave_again(events):
+    """b's 4 and 5 lie at an edge when b is set back; other 4 and 5 reach the primary first."""
+    killed, opened = find(events, "killed", p="b"), find(events, "opened", p="b", nth=1)
+    for c in (4, 5):
+        put_before(events, killed, one_more(events, p="b", i="i-b", n=BOB, c=c, h=at(20 + c)))
+    put_before(events, killed, accepted(events, "b", 4, to=5))
+    opened["from"] = "backup"
+
+
+def accepted(events, p, c, *, to):
+    receipt = find(events, "receipt", p=p, c=1)
+    return {**receipt, "c": c, "to": to, "o": "accepted", "s": 0}
+
+
 def _digest(rows, space):
     held = [story.Row(row) for row in rows if row[2] == space]
     return f"{sum(row.digest for row in held) % story.MODULUS:032x}"
@@ -127,6 +141,7 @@ EXCUSED = [
     what_a_restored_database_had_not,
     what_an_edge_told_of_that_had_not_heard_of_a_restore,
     an_edge_that_was_set_to_a_backup,
+    what_an_edge_had_accepted_of_numbers_that_a_phone_gave_again,
 ]
 
 
@@ -136,6 +151,17 @@ def test_what_is_excused_is_no_violation(excused):
     excused(events)
     report = check(events)
     assert report.is_clean, str(report)
+
+
+def test_what_an_edge_had_accepted_is_lost_if_nothing_else_has_its_number():
+    """a's 5 lies at an edge when a is set back, and a writes nothing more."""
+    events = told()
+    quiet = find(events, "quiet")
+    put_before(events, quiet, one_more(events))
+    put_before(events, quiet, accepted(events, "a", 5, to=5))
+    opened = {**find(events, "opened", p="b", nth=1), "p": "a", "person": "ann", "i": "i-a"}
+    put_before(events, quiet, {**opened, "n": ANN, "c": 4, "from": "backup"})
+    assert list(check(events).checks) == ["H02"]
 
 
 def test_a_later_write_of_another_may_hide_a_part():

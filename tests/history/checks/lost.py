@@ -8,7 +8,8 @@ past the sequence of a mutation shows it, in every row it holds of it.
 Excused: what a kill left between intent and local commit; what a backup did not have; mutations of
 lost phones that nobody had accepted; after `restore`, what the database restored did not have, also
 if a phone was told of it later, on the way or by an edge that still held the one before; accepted
-ones at an edge that was removed.
+ones at an edge that was removed; and accepted ones that a backup of their phone did not have, if
+the phone has given their numbers again since, and the primary judged that first.
 """
 
 from tests.history.presence import is_fresh
@@ -39,13 +40,31 @@ def _unjudged(evidence):
     for origin in tale.origins:
         if any(claim.told or claim.outcome for claim in origin.claims):
             continue
-        if any(claim.accepted_by for claim in origin.claims):
-            if not operators & {"remove-region", "restore", "promote-force"} or origin in alive:
+        accepted = [claim for claim in origin.claims if claim.accepted_by]
+        if accepted:
+            if origin not in alive and all(_is_numbered_again(tale, claim) for claim in accepted):
+                evidence.counted["numbers given again after a backup"] += 1
+            elif not operators & {"remove-region", "restore", "promote-force"} or origin in alive:
                 yield origin.index, f"{origin} was accepted by an edge, and never judged"
         elif origin in alive:
             yield origin.index, f"{origin} was never judged"
         else:
             evidence.counted["mutations lost with their phone"] += 1
+
+
+def _is_numbered_again(tale, claim):
+    """Tell whether the primary has judged what a phone wrote, after it was set back, under a number
+    of this claim or before it: of two that have the same it takes one, and none that follows.
+    """
+    set_back = [at for at in tale.phones[claim.origin.phone].set_back if at > claim.index]
+    return bool(set_back) and any(
+        n in claim.ns
+        and counter <= claim.c
+        and other.outcome is not None
+        and other.origin.phone == claim.origin.phone
+        and other.origin.index > set_back[0]
+        for (n, counter), other in tale.ledger.taken.items()
+    )
 
 
 def _taken_back(evidence, claim):
