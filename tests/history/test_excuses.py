@@ -6,6 +6,7 @@ import pytest
 
 from tests.history import story
 from tests.history.checker import check
+from tests.history.checks import monotonic
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import Tale
 from tests.history.test_checks import confirmed, find, more, put_before
@@ -311,3 +312,22 @@ def test_additions_of_others_to_a_row_that_nobody_has_may_be_shown_or_not(
 
     found = [what for what in check(told(more=tell)).violations if what.check.startswith("H20")]
     assert (found == []) is is_right, found
+
+
+@pytest.mark.parametrize(("is_alive", "is_right"), [(False, True), (True, False)])
+def test_a_deletion_of_what_is_not_here_is_shown_to_nobody(is_alive, is_right):
+    """b's deletion of a row that a does not hold is provisional: nothing tells of its space."""
+    row = ["item", "w", "", [at(10), BOB, is_alive], {}, 0]
+    report = check(told(more=lambda tale: tale.view("a", "sync", row, pending=True)))
+    assert report.is_clean is is_right, str(report)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "index", "is_anew"),
+    [(9, 11, 6, True), (11, 12, 6, False), (9, 10, 6, False), (9, 11, 5, False)],
+)
+def test_a_row_that_was_collected_and_inserted_again_is_another_one(old, new, index, is_anew):
+    key = ("item", "y")
+    ledger = SimpleNamespace(dropped={key: [(5, 10)]})
+    rows = [SimpleNamespace(key=key, sequence=sequence) for sequence in (old, new)]
+    assert monotonic._is_begun_anew(ledger, *rows, index) is is_anew

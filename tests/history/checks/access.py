@@ -72,7 +72,7 @@ def _views(evidence, known):
             spaces = told
         mine = None
         for row in event["rows"]:
-            if row[2] in spaces or not row[3][0]:
+            if row[2] in spaces or not row[3][0] or not (row[2] or row[3][2]):
                 continue  # What is only pending on a row that is not here is shown to nobody.
             if mine is None:
                 mine = {(c["collection"], c["id"]) for origin in own for c in origin.changes}
