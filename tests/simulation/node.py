@@ -96,12 +96,11 @@ class FleetNode(Machine):
         self._work = self._supervisor.spawn(self._supervise())
 
     async def stop(self):
-        """Stop in order, as SIGTERM does."""
-        process = self.process
-        if process is not None and process.leaving is not None:
-            process.leaving.set()
+        """Stop in order, as SIGTERM does: whoever starts the node next finds none running."""
+        while (process := self.process) is not None and not process.is_dead:
             process.is_wanted = False
-            await self.world.wait_for(lambda: process.is_dead)
+            process.leaving.set()
+            await self.world.wait_for(lambda own=process: own.is_dead)
         self._end_supervisor()
         self.sqld.stop()
 
@@ -180,17 +179,18 @@ class FleetNode(Machine):
                     if not self.sqld.is_up:
                         self.sqld.start(role)
             self.process = None
+            if not process.is_wanted:
+                await self.world.loop.create_future()
             if process.has_changed_role or read_role(settings) != role:
                 self.sqld.stop()
                 return
-            if not process.is_wanted:
-                await self.world.loop.create_future()
             self.restarts += 1
             crashes = 0 if self.world.loop.time() - began_s > 10 else crashes + 1
             await asyncio.sleep(min(START_AGAIN_S * 2**crashes, START_AGAIN_S_MAX))
 
     def _begin(self, settings, role):
         process = Process(self, f"{self.name}/node")
+        process.leaving = asyncio.Event()
         self.process = process
         self.world.processes.append(process)
         process.spawn(self._live(process, settings, role))
@@ -199,8 +199,7 @@ class FleetNode(Machine):
     # --- the node's process ------------------------------------------------------------------
 
     async def _live(self, process, settings, role):
-        process.leaving = leaving = asyncio.Event()
-        ending = Ending()
+        leaving, ending = process.leaving, Ending()
         ending.attach(_Server(leaving))
         settings = replace(settings, role=role.role.value)
         prepare_limits(settings)
