@@ -127,6 +127,20 @@ def accepted(events, p, c, *, to):
     return {**receipt, "c": c, "to": to, "o": "accepted", "s": 0}
 
 
+def told_by_a_replaced_primary(events, outcome):
+    """A primary that does not know that it was replaced greets a, judges anew, and is left."""
+    quiet, greeted = find(events, "quiet"), find(events, "greeted", p="a")
+    receipt = {**find(events, "receipt", p="a", c=1), "via": "push"}
+    put_before(events, quiet, {**greeted, "database": "replaced"})
+    put_before(events, quiet, {**receipt, "o": outcome})
+    put_before(events, quiet, greeted)
+    return receipt
+
+
+def what_a_replaced_primary_told_behind_what_counts(events):
+    told_by_a_replaced_primary(events, "rejected")
+
+
 def _digest(rows, space):
     held = [story.Row(row) for row in rows if row[2] == space]
     return f"{sum(row.digest for row in held) % story.MODULUS:032x}"
@@ -143,6 +157,7 @@ EXCUSED = [
     what_an_edge_told_of_that_had_not_heard_of_a_restore,
     an_edge_that_was_set_to_a_backup,
     what_an_edge_had_accepted_of_numbers_that_a_phone_gave_again,
+    what_a_replaced_primary_told_behind_what_counts,
 ]
 
 
@@ -163,6 +178,14 @@ def test_what_an_edge_had_accepted_is_lost_if_nothing_else_has_its_number():
     opened = {**find(events, "opened", p="b", nth=1), "p": "a", "person": "ann", "i": "i-a"}
     put_before(events, quiet, {**opened, "n": ANN, "c": 4, "from": "backup"})
     assert list(check(events).checks) == ["H02"]
+
+
+def test_what_counts_is_compared_with_what_counted_before_a_replaced_primary_told():
+    events = told()
+    merged = told_by_a_replaced_primary(events, "rejected")
+    put_before(events, find(events, "quiet"), merged)
+    find(events, "receipt", p="a", c=1)["o"] = "rejected"
+    assert set(check(events).checks) == {"H03"}
 
 
 def test_a_later_write_of_another_may_hide_a_part():

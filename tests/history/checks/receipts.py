@@ -5,10 +5,11 @@ mutation is merged under one identity only; one identity is one mutation; the le
 mutation that nobody made; nobody is told of a counter that was never used.
 
 Excused: `accepted` is not an outcome; after `promote-force` or `restore` a mutation is judged anew,
-and what is told from then on must be the same; what a primary told that had been replaced by then;
-between copies of a phone that nothing tells apart (one was restored before it heard) nothing is
-decided; and once a backup of the database was restored, each copy of a phone may have taken a new
-number of its own for the same mutation, because the database had forgotten the old one.
+and what is told from then on must be the same; what a primary told that had been replaced by then,
+before or after what counts; between copies of a phone that nothing tells apart (one was restored
+before it heard) nothing is decided; and once a backup of the database was restored, each copy of a
+phone may have taken a new number of its own for the same mutation, because the database had
+forgotten the old one.
 """
 
 from tests.history.tale import FINAL, IN_EFFECT, PRIMARY
@@ -52,17 +53,17 @@ def _told(evidence, claim, forks):
             yield index, f"{phone} was told {outcome!r} of {claim}"
             continue
         evidence.counted[outcome] += 1
+        if not _counts(evidence.tale, told):
+            continue
         last, previous = previous, told
         if last is None or last[2] == outcome or any(last[0] < at < index for at in forks):
-            continue
-        if not _counts(evidence.tale, last):
             continue
         yield index, f"{claim} was {last[2]} (told {last[1]}), then {outcome}"
     if previous is None or claim.outcome is None:
         return
     ledger = evidence.tale.ledger
     is_taken = any(ledger.taken.get((n, claim.c)) is claim for n in claim.ns)
-    is_later = any(at > previous[0] for at in forks) or not _counts(evidence.tale, previous)
+    is_later = any(at > previous[0] for at in forks)
     if is_taken and ledger.has_outcomes and claim.outcome != previous[2] and not is_later:
         yield previous[0], f"{claim} was told {previous[2]}, and the ledger says {claim.outcome}"
 
