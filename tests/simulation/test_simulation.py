@@ -481,3 +481,60 @@ def test_a_repeated_request_is_served_twice_and_answered_once(two):
     assert two.world.run(live(), seconds_max=60) == b"1"
     assert two.heard == [b"1", b"1"]
     assert two.network.counts["repeated"] == 1
+
+
+# --- nodes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_lived(new_world, tmp_path):
+    """A node whose processes end in a moment when they are told to, each in another role."""
+    from core.fleet import Role
+    from edge.workers.role_file import NodeRole, RoleFile
+    from tests.simulation.node import FleetNode
+
+    class ShortLived(FleetNode):
+        begun = 0
+
+        async def _live(self, process, _settings, _role):
+            self.begun += 1
+            await process.leaving.wait()
+            await asyncio.sleep(0.5)
+            role = NodeRole(Role.EDGE, self.begun, "http://a:1", "http://a:2", "a")
+            RoleFile(self.folder).write(role)
+            process.has_changed_role = True
+            await process.finish()
+
+    with new_world(tmp_path, 1, None) as world:
+        yield world.add_machine(ShortLived(world, "edge", "", role="edge"))
+
+
+def running(node):
+    return [p for p in node.world.processes if p.name == "edge/node" and not p.is_dead]
+
+
+def test_a_node_that_changes_its_role_while_it_stops_is_not_started_again(short_lived):
+    async def live():
+        short_lived.start()
+        await asyncio.sleep(1)
+        await short_lived.stop()
+        await asyncio.sleep(5)
+        assert running(short_lived) == []
+
+    short_lived.world.run(live(), seconds_max=60)
+    assert short_lived.begun == 1
+
+
+def test_a_node_that_two_stop_at_once_runs_once_afterwards(short_lived):
+    async def stop_and_start():
+        await short_lived.stop()
+        short_lived.start()
+
+    async def live():
+        short_lived.start()
+        await asyncio.sleep(1)
+        await asyncio.gather(stop_and_start(), stop_and_start())
+        await asyncio.sleep(5)
+        assert running(short_lived) == [short_lived.process]
+
+    short_lived.world.run(live(), seconds_max=60)
