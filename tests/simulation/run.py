@@ -22,6 +22,7 @@ from tests.simulation.survey import make_app
 from tests.simulation.world import World
 
 RESTORE_S = 0.05
+MARK_AHEAD = 1_000
 SETTLE_S_MAX = 400.0
 ROUND_S = (0.8, 2.0, 4.0)
 RUN_S_MAX = 1_000.0
@@ -375,7 +376,8 @@ class Run:
         for path in sorted((leader.folder / "tenants").glob("*.db")):
             facts = facts_of(path)  # `skerry restore` does this, so that the database gets a new id
             if facts.database is not None and facts.sequence is not None:
-                marks.write(TenantId(path.stem), facts.database, facts.sequence + 1)
+                ahead = facts.sequence + MARK_AHEAD  # the copy may be behind what its sqld holds
+                marks.write(TenantId(path.stem), facts.database, ahead)
         leader.sqld.drop()
         leader.start()
         await self._ready(leader, seconds=20)
