@@ -17,7 +17,7 @@ from sync_protocol.messages.union import ClientMessage, ServerMessage
 
 PROTOCOL_VERSION: Final = 1
 """What `hello.protocol` and `welcome.protocol` say."""
-PROTOCOL_FINGERPRINT: Final = "01ee0558ffbb30e4"
+PROTOCOL_FINGERPRINT: Final = "0c85f70c1306cee4"
 """`protocol_fingerprint()` at this version; a test compares them."""
 
 

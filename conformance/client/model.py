@@ -67,6 +67,8 @@ class Model:
     """Return a receipt to judge a mutation so, without merging it."""
     replicated: int | None = None
     """None: everything outlives this server, as on a node by itself."""
+    replaced: list[str] = field(default_factory=list[str])
+    """The databases that this one goes on from."""
     next_device: int = 2
     page_rows: int = 10_000
     """At most so many rows in a page, however many the device asks for."""
@@ -102,6 +104,7 @@ class Model:
             resume="replay" if known else "reset",
             merged_through=len(taken),
             replicated=self.safe,
+            replaced=self.replaced,
         )
 
     @property

@@ -19,6 +19,7 @@ from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push, WireMutation
 from sync_protocol.messages.pushed import Conflict, Outcome, Pushed, Receipt, Side
+from sync_protocol.messages.welcome import Welcome
 
 push: Final = CaseList[Adapter]("push", needs="phone")
 ADD_TWO: Final = {"add": 2}
@@ -325,6 +326,33 @@ async def _another_database(scene: Scene) -> None:
     scene.expect_once()
     expect("the counters at the server", len(scene.model.taken[2]), 2)
     expect("phone.pending once they are merged", await scene.phone.pending(), [])
+    expect("the titles shown", await scene.phone.titles(), written("ab"))
+
+
+@acted(push, "replaced-primary")
+async def _replaced_primary(scene: Scene) -> None:
+    """A primary that was replaced, as an earlier welcome has told, greets nobody."""
+    scene.model.replaced = ["former"]
+    await scene.phone.insert("s1", title="a")
+    await scene.phone.settle()
+    await scene.phone.insert("s2", title="b")
+    scene.server.forget()
+
+    def greeted(message: Hello) -> Welcome:
+        known = scene.model.hello(message)
+        return msgspec.structs.replace(
+            known, database="former", resume="reset", merged_through=0, replaced=[]
+        )
+
+    scene.server.always["hello"] = greeted
+    await scene.phone.sync()
+    expect("the counters pushed to the replaced one", scene.counters(), [])
+    expect("phone.pending", await scene.phone.pending(), [2])
+    del scene.server.always["hello"]
+    await scene.phone.settle()
+    hellos = [heard.message for heard in scene.server.asked("hello")]
+    expect("installations", len({h.installation for h in hellos if isinstance(h, Hello)}), 1)
+    expect("the counters pushed", scene.counters(), [2])
     expect("the titles shown", await scene.phone.titles(), written("ab"))
 
 

@@ -17,7 +17,7 @@ from edge.errors import (
     UnknownDevice,
     WrongApp,
 )
-from edge.services.lineage import adopted
+from edge.services.lineage import adopted, replaced
 from edge.services.session import DeviceSession
 from edge.services.standing import STANDALONE
 from sync_protocol.fingerprint import fingerprint
@@ -196,6 +196,7 @@ class Devices:
             device.counter,
             measured_skew(device_clock=hello.clock, now_unix_ms=now_ms),
             stale=is_stale,
+            replaced=replaced(unit),
         )
 
     def _noted(self, welcome: Welcome) -> Welcome:

@@ -9,7 +9,7 @@ Invariants
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from edge.ports.stores import Unit
     from sync_protocol.messages.cursor import Cursor
+
+
+REPLACED_MAX: Final = 32
+"""Told to each device: no primary that was replaced so many take-overs ago still leads."""
 
 
 def adopted(cursor: Cursor, unit: Unit) -> Cursor | None:
@@ -34,6 +38,12 @@ def adopted(cursor: Cursor, unit: Unit) -> Cursor | None:
     if furthest(cursor) > kept:
         return None
     return msgspec.structs.replace(cursor, database=database)
+
+
+def replaced(unit: Unit) -> list[str]:
+    """Return the last databases that the present one goes on from."""
+    lineage: Sequence[tuple[str, int]] = unit.meta.get("lineage") or ()
+    return [older for older, _ in lineage[-REPLACED_MAX:]]
 
 
 def furthest(cursor: Cursor) -> int:

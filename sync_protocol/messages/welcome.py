@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sync_protocol.messages.base import Answer, Clock, Counter, Device, Sequence, Skew, Version
+from sync_protocol.messages.base import Answer, Clock, Counter, Device, Id, Sequence, Skew, Version
 
 
 class Welcome(Answer, tag="welcome"):
@@ -14,7 +14,8 @@ class Welcome(Answer, tag="welcome"):
     server's hybrid clock; `skew` the device's lead in clock units (0 within the tolerance);
     `resume`: `current` (nothing new), `replay` (pull goes on from the cursor), `reset` (pull starts
     from zero; the device keeps its unsent queue). `replicated` as in a page. `stale`: the
-    node is behind the device's cursor, so there is nothing new here yet.
+    node is behind the device's cursor, so there is nothing new here yet. `replaced`: the last
+    databases that this one goes on from; what their primaries say counts no more.
     """
 
     protocol: int
@@ -29,3 +30,4 @@ class Welcome(Answer, tag="welcome"):
     skew: Skew = 0
     replicated: Sequence = 0
     stale: bool = False
+    replaced: list[Id] = []

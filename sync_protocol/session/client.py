@@ -13,8 +13,10 @@ Invariants
   S6  while a welcome was stale, or a mutation has no final receipt, a link that is live is given up
       for another after a delay: only a hello tells of mutations that nobody has any more
   S7  of another database than the one that has welcomed the device, outcomes settle nothing and
-      pages are not taken, but of one that goes on from it; if that node was behind, the one that
-      was read last counts too
+      pages are not taken, but of one that goes on from it, which alone counts then; if that node
+      was behind, the one that was read last counts too
+  S8  nobody is greeted by a database that the one greeted or read last goes on from: its primary
+      was replaced, and does not know it
 """
 
 from __future__ import annotations
@@ -65,6 +67,8 @@ class ClientSession:
         self.device = 0
         self.databases: frozenset[str] = frozenset()
         """Whose outcomes count on this link (S7); an answer without any final one names none."""
+        self.replaced: frozenset[str] = frozenset()
+        """Databases that another goes on from, as the device has learnt (S8)."""
         self.cursor: Cursor | None = None
         """How far confirmed rows have been read."""
         self.reading: Cursor | None = None

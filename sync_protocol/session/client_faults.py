@@ -24,9 +24,10 @@ ACCEPTED_WAIT_MS: Final = 5_000
 def faulted(session: ClientSession, event: Fault) -> ClientState:
     """Let the pushes deal with their own faults, and react to all others.
 
-    What another database than the one greeted says of this device's counters means nothing (S7).
+    What another database than the one greeted says of this device's counters means nothing (S7),
+    nor what one says that was replaced, by which a node that was behind has greeted (S8).
     """
-    if event.database and event.database not in session.databases:
+    if event.database and event.database not in session.databases - session.replaced:
         return session.leave(after_ms=event.retry_after_ms)
     if session.lane.takes(event):
         session.lane.handle(event)

@@ -30,6 +30,7 @@ def stay(session: ClientSession, _event: object) -> ClientState:
 def connected(session: ClientSession, event: on.Connected) -> ClientState:
     """Say hello; pages kept aside are good only if the store stands where the session does."""
     session.hello = event.hello
+    session.replaced = event.replaced
     if event.hello.cursor != session.cursor:
         session.cursor = event.hello.cursor
         session.reading = None
@@ -48,6 +49,9 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
     """Become the device the server knows, and push what it has not got."""
     if event.device < FIRST_DEVICE:
         raise MalformedMessage(f"a phone is not device {event.device}")
+    if event.database in session.replaced and not event.stale:
+        # By its word the device would send again what is judged, and lacks what it has dropped.
+        raise MalformedMessage("a primary that was replaced does not know it yet")
     session.asked = None
     session.device = event.device
     session.databases = frozenset({"", event.database})

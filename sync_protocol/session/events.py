@@ -29,9 +29,13 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """Client: messages can be sent now; `hello` is how the device introduces itself."""
+    """Client: messages can be sent now; `hello` is how the device introduces itself.
+
+    `replaced`: the databases that the one read or greeted last goes on from.
+    """
 
     hello: Hello
+    replaced: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,19 @@ CLIENT_SAMPLES = {
 }
 SERVER_SAMPLES = {
     "welcome": Welcome(
-        1, 2, DATABASE, 44, 1, "0123456789abcdef", H, "replay", 3, -20_480, 43, stale=True
+        1,
+        2,
+        DATABASE,
+        44,
+        1,
+        "0123456789abcdef",
+        H,
+        "replay",
+        3,
+        -20_480,
+        43,
+        stale=True,
+        replaced=["former"],
     ),
     "pushed": Pushed(5, 44, [(1, 3, 42)], RECEIPTS, -20_480, 43, DATABASE),
     "page": Page(

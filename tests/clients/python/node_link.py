@@ -41,10 +41,7 @@ class Fleet:
 
     async def take_over(self):
         """Let the copy be the primary: whatever was committed since is lost."""
-        await self.harness.close()
-        shutil.rmtree(self.folder / "node")
-        shutil.copytree(self.folder / "copy", self.folder / "node")
-        await self.open()
+        await self.turn_back()
         self.taken_over += 1
 
         def renamed(unit):
@@ -53,6 +50,13 @@ class Fleet:
             unit.meta.set("database", f"database-{self.taken_over + 1}")
 
         await self.harness.tenant.database.write(renamed)
+
+    async def turn_back(self):
+        """Let the database answer that was copied, and knows nothing of what has followed it."""
+        await self.harness.close()
+        shutil.rmtree(self.folder / "node")
+        shutil.copytree(self.folder / "copy", self.folder / "node")
+        await self.open()
 
     @staticmethod
     def _entry(unit):

@@ -198,6 +198,28 @@ async def test_a_refusal_in_between_costs_what_was_merged_nothing(world):
     assert (ann.pending(), len(ann.rejected())) == ([], 1)
 
 
+async def test_a_primary_that_was_replaced_costs_nobody_the_number(world):
+    """It misses what the new one has judged and the phone has dropped: that would be a gap (S8)."""
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    await world.fleet.copy()
+    await world.fleet.take_over()
+    ann.edit(Airfield, row, visits=Add(2))
+    await world.sync(ann)
+    world.fleet.standing.safe = ann.store.cursor.sequence
+    ann.edit(Airfield, row, visits=Add(4))
+    await world.sync(ann)
+    assert [counter for counter, _, _ in queue_of(world)] == [3], "one is dropped, one retained"
+    before = (ann.store.device, ann.store.installation, ann.store.cursor, queue_of(world))
+    await world.fleet.turn_back()
+    for _ in range(2):
+        assert (await world.sync(ann)).why == "lost"
+    store = ann.store
+    assert (store.device, store.installation, store.cursor, queue_of(world)) == before
+    assert await world.visits(row) == 1
+
+
 async def test_a_phone_that_the_new_primary_has_never_heard_of(world):
     """Its number is another one's now; its queue begins again, dots included."""
     bob = world.phone("bob")
@@ -309,6 +331,28 @@ async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_re
     assert (ann.store._meta.database, ann.store._meta.replicated) == (known, 0)
     ann.store.greet(earlier)
     assert (ann.store._meta.database, ann.store._meta.replicated) == ("earlier", 90)
+
+
+async def test_who_was_replaced_is_known_by_the_last_welcome_and_by_pages_that_go_on(world):
+    store = world.phone("ann").store
+    welcome = Welcome(1, 7, "b", 30, 1, "", 0, "reset", replaced=["a"])
+    store.greet(welcome)
+    assert store.replaced == {"a"}
+    store.greet(msgspec.structs.replace(welcome, database="a", replaced=[], stale=True))
+    assert store.replaced == {"a"}, "a node that is behind says nothing of it"
+    page = Page(Cursor("b", 30), more=False, checkpoint=Checkpoint(30, {}), reset=True)
+    store.finish(page)
+    assert store.replaced == {"a"}
+    onward = msgspec.structs.replace(page, cursor=Cursor("c", 31), reset=False)
+    store.finish(onward)
+    assert store.replaced == {"a", "b"}, "its cursor was good there"
+    store.finish(msgspec.structs.replace(page, cursor=Cursor("d", 31)))
+    assert store.replaced == {"a", "b"}, "begun anew, which tells nothing of the one before"
+    store.stage(msgspec.structs.replace(page, cursor=Cursor("e", 20), more=True, checkpoint=None))
+    store.finish(msgspec.structs.replace(onward, cursor=Cursor("e", 31)))
+    assert store.replaced == {"a", "b"}, "so does a round whose first page was staged"
+    store.greet(Welcome(1, 7, "f", 31, 1, "", 0, "reset"))
+    assert store.replaced == set(), "a restored database does not know them"
 
 
 @pytest.mark.parametrize("later", [Welcome, Page])

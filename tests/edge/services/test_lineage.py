@@ -3,6 +3,7 @@
 import pytest
 
 from edge.errors import CursorUnknown
+from edge.services.lineage import REPLACED_MAX
 from sync_protocol.messages.cursor import Backfill, Cursor
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.pull import Pull
@@ -64,6 +65,15 @@ async def test_nothing_new_is_current_under_the_other_name_too(node):
     )
     welcome = await node.tenant.devices.hello(principal_of("bob"), hello)
     assert (welcome.resume, welcome.database) == ("current", "database-1")
+
+
+@pytest.mark.parametrize("older", [0, 3, REPLACED_MAX + 2])
+async def test_a_welcome_names_the_last_databases_that_were_replaced(node, older):
+    lineage = [[f"former-{number}", 1] for number in range(older)]
+    bob, _ = await taken_over(node, lineage)
+    hello = Hello(1, node.app.name, 1, "f" * 16, bob.installation, bob.clock())
+    welcome = await node.tenant.devices.hello(principal_of("bob"), hello)
+    assert welcome.replaced == [former for former, _ in lineage][-REPLACED_MAX:]
 
 
 def _sequences(page):

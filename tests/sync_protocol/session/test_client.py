@@ -987,6 +987,29 @@ def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
     assert names(receive(session, LAST)) == ["ApplyRound"]
 
 
+def test_a_primary_that_was_replaced_greets_nobody_who_knows_it():
+    """S8: by its word what the next one has judged would be sent again, and merged twice."""
+    session = ClientSession()
+    session.handle(on.Connected(HELLO, frozenset({"former"})))
+    former = msgspec.structs.replace(WELCOME, database="former", merged_through=1)
+    with pytest.raises(MalformedMessage, match="was replaced"):
+        receive(session, former)
+    assert (session.device, session.state) == (0, ClientState.GREETING)
+    effects = receive(session, msgspec.structs.replace(former, stale=True))
+    assert names(effects) == ["BecomeDevice", "PreparePush"], "a node that is behind knows better"
+
+
+@pytest.mark.parametrize("kind", ["cloned-device", "counter-gap"])
+def test_what_a_replaced_primary_says_of_a_device_changes_nothing(kind):
+    """A node that is behind has greeted by its database (S8)."""
+    session = ClientSession()
+    session.handle(on.Connected(HELLO, frozenset({"former"})))
+    receive(session, msgspec.structs.replace(WELCOME, database="former", stale=True))
+    session.handle(on.PushReady(PUSH, through=5))
+    told = fault(kind, "push", merged_through=2, database="former")
+    assert names(receive(session, told)) == ["Reconnect"]
+
+
 @pytest.mark.parametrize(
     "told",
     [fault("cloned-device", "push"), fault("counter-gap", "push", merged_through=2)],

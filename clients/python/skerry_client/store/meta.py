@@ -10,9 +10,11 @@ from sync_protocol.messages.cursor import Cursor
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
-_encode_cursor = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 _decode_cursor = msgspec.msgpack.Decoder(Cursor).decode
+_decode_ids = msgspec.msgpack.Decoder(list[str]).decode
 
 
 class Meta:
@@ -84,9 +86,19 @@ class Meta:
         self.put("judged_by", database)
         self.put("judged", counter)
 
+    @property
+    def replaced(self) -> frozenset[str]:
+        """The databases that the one greeted or read last goes on from."""
+        blob = self.get("replaced")
+        return frozenset() if blob is None else frozenset(_decode_ids(blob))
+
+    def put_replaced(self, databases: Iterable[str]) -> None:
+        """Note which databases were replaced, by the word of the one that goes on from them."""
+        self.put("replaced", _encode(sorted(databases)))
+
     def put_cursor(self, key: str, cursor: Cursor | None) -> None:
         """Write `cursor` or `staged_cursor`."""
-        self.put(key, None if cursor is None else _encode_cursor(cursor))
+        self.put(key, None if cursor is None else _encode(cursor))
 
     def _cursor(self, key: str) -> Cursor | None:
         blob = self.get(key)

@@ -83,6 +83,7 @@ class Rounds:
         rows = horizon = merged_through = 0
         if page.reset:
             self.unstage()
+        self._note_replaced(page)
         last, _, _ = self._fill(page, self._filling.has)
         for staged in chain(self._staged(), (last,)):
             self._drop(staged)
@@ -224,6 +225,12 @@ class Rounds:
         for receipt in page.receipts:
             if receipt.counter <= through:
                 self._queue.judge(receipt, only_accepted=True)
+
+    def _note_replaced(self, last: Page) -> None:
+        """Note that the round's database goes on from the one that the cursor was of."""
+        cursor, is_reset = self._meta.cursor, last.reset or self._meta.get("staged_reset")
+        if cursor is not None and not is_reset and cursor.database != last.cursor.database:
+            self._meta.put_replaced(self._meta.replaced | {cursor.database})
 
     def _prune(self, cursor: Cursor) -> None:
         meta = self._meta

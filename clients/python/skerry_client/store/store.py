@@ -115,6 +115,12 @@ class Store:
             return self._meta.cursor
 
     @property
+    def replaced(self) -> frozenset[str]:
+        """The databases that the one greeted or read last goes on from."""
+        with self.lock:
+            return self._meta.replaced
+
+    @property
     def pull_cursor(self) -> Cursor | None:
         """Where the next pull goes on: behind the last staged page, or at the cursor."""
         with self.lock:
@@ -136,6 +142,7 @@ class Store:
             if not welcome.stale:  # else it may be an earlier database than the one read before
                 self._meta.note_replicated(welcome.database, welcome.replicated)
                 self._meta.note_judged(welcome.database, welcome.merged_through)
+                self._meta.put_replaced(welcome.replaced)
                 if self._meta.get("former") is not None:
                     self._meta.put("former", welcome.sequence)
             is_other_database = database not in {None, welcome.database}
@@ -350,14 +357,9 @@ class Store:
 
     def _renumber(self, installation: str, *, is_settled: bool = False) -> None:
         become_new(
-            self._connection,
-            self.app,
-            meta=self._meta,
-            queue=self._queue,
-            confirmed=self._confirmed,
-            installation=installation,
-            keeps_settled=is_settled,
-        )
+            self._connection, self.app, meta=self._meta, queue=self._queue,
+            confirmed=self._confirmed, installation=installation, keeps_settled=is_settled,
+        )  # fmt: skip
         self._mark_pending()
 
     def _fresh(self) -> None:
