@@ -353,4 +353,4 @@ def test_a_row_that_was_collected_and_inserted_again_is_another_one(old, new, in
     key = ("item", "y")
     ledger = SimpleNamespace(dropped={key: [(5, 10)]})
     rows = [SimpleNamespace(key=key, sequence=sequence) for sequence in (old, new)]
-    assert monotonic._is_begun_anew(ledger, *rows, index) is is_anew
+    assert monotonic._is_begun_anew(ledger, rows[0], rows[1], index) is is_anew
