@@ -168,13 +168,20 @@ class Ledger:
         return [claim for claim in claims if claim.origin.claims[-1] is claim]
 
     def _settle_judged(self):
+        before = {}
         for database, event in self._judged:
             if database is not None and not self.is_valid(database, event["s"]):
+                before[event["n"], event["c"]] = event["h"]
                 continue
             self.sequences.append(event["s"])
             claim = self.taken.get((event["n"], event["c"]))
             if claim is not None:
                 claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
+                before.pop((event["n"], event["c"]), None)
+        for identity, h in before.items():
+            # Judged by the database that a backup was taken of, and never again: its word stands.
+            if identity in self.taken and identity in self.outcome:
+                self.taken[identity].h = h
 
     def _settle_collected(self):
         for key, horizon, sequence, look in self._dropped:

@@ -354,3 +354,13 @@ def test_a_row_that_was_collected_and_inserted_again_is_another_one(old, new, in
     ledger = SimpleNamespace(dropped={key: [(5, 10)]})
     rows = [SimpleNamespace(key=key, sequence=sequence) for sequence in (old, new)]
     assert monotonic._is_begun_anew(ledger, rows[0], rows[1], index) is is_anew
+
+
+def test_the_time_of_what_a_backup_had_is_known_from_the_database_it_was_taken_of():
+    """A restored database judges nothing again that it has, and goes on from no other by its word."""
+    events = told()
+    what_a_restored_database_had_not(events)
+    for event in events:
+        if event["e"] == "server":
+            event["lineage"] = []
+    assert Tale(events).ledger.taken[ANN, 1].h == at(1)
