@@ -170,11 +170,12 @@ class Ledger:
     def _settle_judged(self):
         before = {}
         for database, event in self._judged:
+            if (claim := self.taken.get((event["n"], event["c"]))) is not None:
+                claim.times.add(event["h"])
             if database is not None and not self.is_valid(database, event["s"]):
                 before[event["n"], event["c"]] = event["h"]
                 continue
             self.sequences.append(event["s"])
-            claim = self.taken.get((event["n"], event["c"]))
             if claim is not None:
                 claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
                 before.pop((event["n"], event["c"]), None)

@@ -39,12 +39,13 @@ class Origin:
 
 class Claim:
     """One identity of an origin. `told` are outcomes phones were told: (index, phone, outcome, s,
-    h, code, database, via). `confirmed` are the dots its author's confirmed rows had when it wrote.
+    h, code, database, via). `confirmed` are the dots its author's confirmed rows had when it wrote,
+    `times` its times by every database that judged it, those that were replaced too.
     """
 
     __slots__ = (
         "accepted_by", "c", "changes", "confirmed", "h", "high", "index", "installation", "low",
-        "ns", "origin", "outcome", "s", "told",
+        "ns", "origin", "outcome", "s", "times", "told",
     )  # fmt: skip
 
     def __init__(self, origin, *, installation, n, c, changes, index):
@@ -53,6 +54,7 @@ class Claim:
         self.changes, self.index = changes, index
         self.told, self.accepted_by, self.confirmed = [], set(), {}
         self.outcome = self.h = self.s = None
+        self.times = set()
         self.low, self.high = 0, float("inf")
         origin.claims.append(self)
 

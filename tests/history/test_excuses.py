@@ -6,7 +6,7 @@ import pytest
 
 from tests.history import story
 from tests.history.checker import check
-from tests.history.checks import monotonic
+from tests.history.checks import monotonic, own_writes
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import Tale
 from tests.history.test_checks import confirmed, find, more, put_before
@@ -357,10 +357,19 @@ def test_a_row_that_was_collected_and_inserted_again_is_another_one(old, new, in
 
 
 def test_the_time_of_what_a_backup_had_is_known_from_the_database_it_was_taken_of():
-    """A restored database judges nothing again that it has, and goes on from no other by its word."""
+    """A restored database judges nothing again that it has, and names no other in its lineage."""
     events = told()
     what_a_restored_database_had_not(events)
     for event in events:
         if event["e"] == "server":
             event["lineage"] = []
     assert Tale(events).ledger.taken[ANN, 1].h == at(1)
+
+
+def test_a_write_shows_under_any_time_that_a_primary_gave_it():
+    """The one that judged it first, and was replaced, took the phone's clock for wrong."""
+    events = told()
+    judged = find(events, "judged", n=BOB, c=1)
+    put_before(events, judged, {**judged, "h": at(0), "database": "replaced"})
+    (origin,) = (o for o in Tale(events).origins if o.changes == MADE["b", 1])
+    assert {mark.low for mark in own_writes._marks(origin)} == {at(0)}

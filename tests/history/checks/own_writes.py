@@ -123,7 +123,7 @@ def _marks(origin):
     """Return all that may have signed the write: under the phone's clock value or the primary's."""
     marks = []
     for claim in origin.claims:
-        values = [h for h in (origin.h, claim.h) if h]
+        values = [h for h in (origin.h, claim.h, *claim.times) if h]
         low = min(values) if claim.h else claim.low if claim.told else origin.h or 0
         high = min(values, default=float("inf"))
         numbers = [0, *sorted(claim.ns)[:NUMBERS_MAX]]
