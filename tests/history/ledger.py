@@ -88,7 +88,12 @@ class Ledger:
 
     def close(self, tale):
         """Settle which claims count, once the whole history is read."""
-        self.is_forked = any(event["what"] in FORKING for _, event in tale.operators)
+        self.is_forked = any(
+            event["what"] in FORKING
+            # Nobody knows whether the other node has heard: both may lead.
+            or (event["what"] == "hand-over" and event.get("status", 200) != 200)
+            for _, event in tale.operators
+        )
         self._settle_identities(tale)
         self._settle_judged()
         self._settle_collected()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LEVEL_SECONDS_MAX: Final = 10.0
 """How long a hand-over waits for the next primary to have read everything, while writes stand."""
 LEVEL_POLL_S: Final = 0.02
+HEIR_SECONDS_MAX: Final = 10.0
+"""How long a node that was told to lead is asked whether it has heard, while writes stand: longer
+than it takes to start again in its new role."""
 ANNOUNCE_DELAY_S: Final = 1.0
 ASK_AROUND_SECONDS_MAX: Final = 5.0
 """A primary that starts asks the others for so long whether somebody else leads meanwhile."""
@@ -194,7 +197,7 @@ class Leading:
                 await self._until_level(heir)
                 await parts.peers.give_vault(heir, await parts.vault())
                 claim = Leadership(parts.epoch + 1, heir.node, heir.url, heir.grpc_url)
-                await parts.peers.announce(heir, claim)
+                await self._told(heir, claim)
             except BaseException:
                 parts.pause(False)
                 raise
@@ -241,6 +244,24 @@ class Leading:
                 waiting.discard(entry.node)
             waiting &= {entry.node for entry in self._others()}
             await asyncio.sleep(ANNOUNCE_DELAY_S)
+
+    async def _told(self, heir: NodeEntry, claim: Leadership) -> None:
+        """Tell the next primary; without an answer, ask until it says whether it has heard.
+
+        Whoever went on without knowing might commit what the heir will never have. An heir that
+        says nothing for so long is taken for one that has not heard.
+        """
+        peers = self._parts.peers
+        try:
+            await peers.announce(heir, claim)
+        except EdgeError:
+            deadline = asyncio.get_running_loop().time() + HEIR_SECONDS_MAX
+            while asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(ASK_AROUND_DELAY_S)
+                status = (await peers.statuses([heir])).get(heir.node)
+                if status is not None and status.epoch >= claim.epoch:
+                    return
+            raise
 
     async def _until_level(self, heir: NodeEntry) -> None:
         """Wait until the next primary has every batch of every database."""

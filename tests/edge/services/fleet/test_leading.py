@@ -185,6 +185,29 @@ async def test_a_hand_over_that_fails_lets_writes_in_again(monkeypatch):
         await Fleet(Role.EDGE, leader=OLD).leading.hand_over("ams")
 
 
+@pytest.mark.parametrize(("epoch", "has_heard"), [(2, True), (1, False)])
+async def test_an_heir_whose_answer_is_lost_is_asked_whether_it_has_heard(
+    monkeypatch, epoch, has_heard
+):
+    monkeypatch.setattr(leading, "HEIR_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(leading, "ASK_AROUND_DELAY_S", 0.05)
+    fleet = Fleet(Role.PRIMARY)
+    fleet.is_up("ams")
+
+    async def lost(_peer, _claim):
+        fleet.is_up("ams", epoch=epoch)
+        raise Unavailable("the connection was reset")
+
+    monkeypatch.setattr(fleet.peers, "announce", lost)
+    if has_heard:
+        assert await fleet.leading.hand_over("ams") == claim(2, "ams")
+        assert (fleet.fenced, fleet.paused) == ([2], [True, True])
+    else:
+        with pytest.raises(Unavailable, match="reset"):
+            await fleet.leading.hand_over("ams")
+        assert (fleet.fenced, fleet.paused) == ([], [True, False])
+
+
 async def test_a_primary_that_comes_back_asks_around_and_steps_down():
     fleet = Fleet(Role.PRIMARY)
     fleet.is_up("ams")
