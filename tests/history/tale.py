@@ -96,7 +96,7 @@ class Look:
 
     __slots__ = (
         "before", "changed", "database", "event", "gone", "index", "is_server", "is_set_back",
-        "is_valid", "person", "rows", "sequence", "viewer", "why",
+        "is_valid", "person", "rows", "sequence", "version", "viewer", "why",
     )  # fmt: skip
 
     def __init__(self, index, event, viewer, *, is_server):
@@ -104,6 +104,7 @@ class Look:
         self.database = event["database"]
         self.sequence = event["s"] if is_server else event["cursor"]
         self.why = event.get("why", "server")
+        self.version = None  # of the app that a phone's rows are read for
         self.is_valid = False
 
 
@@ -320,7 +321,7 @@ class Tale:
     def _confirmed(self, index, event):
         phone = self.phone(event["p"])
         look = Look(index, event, phone.name, is_server=False)
-        look.person = phone.person
+        look.person, look.version = phone.person, phone.version
         look.is_set_back = look.why == "start" and phone.came_from != ""
         if event["database"] is not None:
             phone.database = event["database"]

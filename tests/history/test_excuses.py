@@ -7,6 +7,7 @@ import pytest
 from tests.history import story
 from tests.history.checker import check
 from tests.history.checks import monotonic, own_writes
+from tests.history.evidence import Evidence
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import Tale
 from tests.history.test_checks import confirmed, find, more, put_before
@@ -373,3 +374,17 @@ def test_a_write_shows_under_any_time_that_a_primary_gave_it():
     put_before(events, judged, {**judged, "h": at(0), "database": "replaced"})
     (origin,) = (o for o in Tale(events).origins if o.changes == MADE["b", 1])
     assert {mark.low for mark in own_writes._marks(origin)} == {at(0)}
+
+
+@pytest.mark.parametrize(
+    ("is_alive", "version", "is_missed"), [(False, 1, False), (False, 2, True), (True, 1, True)]
+)
+def test_a_dead_row_of_an_older_app_lacks_the_fields_of_a_newer_one(is_alive, version, is_missed):
+    """b's 1 is of version 2; somebody holds x without all that it wrote."""
+    events = told()
+    find(events, "made", p="b", c=1)["v"] = 2
+    evidence = Evidence(Tale(events))
+    bare = story.Row([*story.X9[:3], [at(20), ANN, is_alive], {}, 9])
+    look = SimpleNamespace(is_server=True, rows={bare.key: bare}, version=version, index=10**6)
+    answers = evidence.presence.answers((BOB, 1), look)["north"]
+    assert (False in answers) is is_missed
