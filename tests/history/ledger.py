@@ -32,6 +32,7 @@ class Ledger:
         self._dropped = []  # (key, horizon, sequence, look): tombstones that a node had dropped
         self._led = []  # looks from which on another database than before has a primary
         self._judged = []
+        self._judged_at = {}  # (n, counter, h) -> index of when it was judged first
         self._members = set()
         self._codes = {}
 
@@ -61,8 +62,9 @@ class Ledger:
             told = (event["person"], event["space"], event["s"], event["role"])
             self._members.add((*told, event.get("database") or self.database))
 
-    def judged(self, event):
+    def judged(self, index, event):
         self._judged.append((event.get("database") or self.database, event))
+        self._judged_at.setdefault((event["n"], event["c"], event["h"]), index)
 
     def outcomes(self, event):
         self.has_outcomes = True
@@ -164,7 +166,13 @@ class Ledger:
             if (event["n"], event["c"]) == identity and self.is_valid(database, event["s"])
         }
         for found in (
-            [claim for claim in claims if claim.origin.h in judged],
+            [
+                claim
+                for claim in claims
+                # A copy whose clock is behind may give the same time again: later than judged.
+                if claim.origin.h in judged
+                and claim.index < self._judged_at[*identity, claim.origin.h]
+            ],
             [claim for claim in claims if any(self.is_valid(t[6], t[3] or 1) for t in claim.told)],
             [claim for claim in claims if claim.told],
         ):

@@ -355,8 +355,8 @@ class Tale:
     def _member(self, _index, event):
         self.ledger.member(event)
 
-    def _judged(self, _index, event):
-        self.ledger.judged(event)
+    def _judged(self, index, event):
+        self.ledger.judged(index, event)
 
     def _outcomes(self, _index, event):
         self.ledger.outcomes(event)

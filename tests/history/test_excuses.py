@@ -388,3 +388,30 @@ def test_a_dead_row_of_an_older_app_lacks_the_fields_of_a_newer_one(is_alive, ve
     look = SimpleNamespace(is_server=True, rows={bare.key: bare}, version=version, index=10**6)
     answers = evidence.presence.answers((BOB, 1), look)["north"]
     assert (False in answers) is is_missed
+
+
+def test_a_copy_that_gives_the_same_time_again_is_not_who_was_judged():
+    """b, set back, writes another 4 whose clock, which is behind, counts on alike."""
+    events = told()
+    made = find(events, "made", p="b", c=4)
+    put_before(events, find(events, "quiet"), {**made, "changes": [change("item", "x")]})
+    assert Tale(events).ledger.taken[BOB, 4].changes == made["changes"]
+
+
+@pytest.mark.parametrize(("horizon", "is_right"), [(10, True), (None, False)])
+def test_additions_of_others_to_a_row_that_a_node_has_dropped_may_be_shown_or_not(
+    horizon, is_right, monkeypatch
+):
+    """a holds y as a tombstone yet; b's addition to it is provisional, and not shown."""
+    monkeypatch.setitem(story.WHEN, ("b", 6), 11)
+    monkeypatch.setitem(MADE, ("b", 6), [change("item", "y", fields={"visits": {"add": 2}})])
+
+    def tell(tale):
+        if horizon is not None:
+            tale.server(14)
+            tale.events[-1] |= {"gone": [["item", "y"]], "horizon": horizon}
+        tale.make("b", 6, row=[*story.Y10[:4], {"visits": [0, 2]}, 0])
+        tale.view("a", "sync", [*story.Y10[:4], {}, 0], pending=True, others=[[BOB, 6]])
+
+    found = [what for what in check(told(more=tell)).violations if what.check.startswith("H20")]
+    assert (found == []) is is_right, found

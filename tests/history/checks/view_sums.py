@@ -8,9 +8,9 @@ primary).
 
 Excused: databases that were set back; identities that several mutations have had by then (copies of
 a phone); mutations that were refused before the phone's file was opened again, or was full; rows
-that the phone no longer holds; additions of others to a row that the phone has not got confirmed:
-an edge shows a change only of a row that its replica has, or whose insert it shows, and either may
-be so.
+that the phone no longer holds; additions of others to a row that the phone has not got confirmed,
+or whose tombstone a node has dropped: an edge shows a change only of a row that its replica has, or
+whose insert it shows, and either may be so.
 """
 
 from collections import defaultdict
@@ -50,17 +50,18 @@ def _view(evidence, view, adding, fields):
         if key not in held and not told[3][0]:
             continue
         for name in fields.get(key, ()):
-            seen = (phone, index, owned, event, name)
-            wrong = _field(evidence, adding[key, name], seen, held.get(key), told[4].get(name))
+            seen = (phone, index, owned, event, key, told[4].get(name))
+            row = held.get(key)
+            confirmed = None if row is None else row.fields.get(name)
+            wrong = _field(evidence, adding[key, name], seen, row, confirmed)
             if wrong:
                 yield index, f"{phone}: {name_of(key)}.{name} shows {wrong}"
 
 
-def _field(evidence, adding, seen, row, shown):
-    phone, index, owned, event, name = seen
-    parts, doubtful = [], []
-    if row is not None and row.fields.get(name) is not None:
-        parts.append(tuple(row.fields[name]))
+def _field(evidence, adding, seen, row, confirmed):
+    phone, index, owned, event, key, shown = seen
+    parts, doubtful = [] if confirmed is None else [tuple(confirmed)], []
+    is_gone = row is None or evidence.tale.ledger.collected_at.get(key, index) < index
     for origin, payloads in adding.items():
         if origin in owned:
             is_pending = _is_pending(evidence.tale, origin, phone, index, row)
@@ -71,7 +72,7 @@ def _field(evidence, adding, seen, row, shown):
             if any(len(evidence.made_as(identity, index)) > 1 for identity in shown_as):
                 return ""
             is_pending = bool(shown_as)
-            if is_pending and row is None:
+            if is_pending and is_gone:
                 doubtful.append([counted(payload) for payload in payloads])
                 continue
         if is_pending:
