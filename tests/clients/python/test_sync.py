@@ -435,6 +435,28 @@ def test_rows_hold_nothing_of_a_phone_whose_copy_has_come_further(
     assert len(a.pending()) == 1
 
 
+def test_a_receipt_of_a_lost_database_makes_way_for_one_that_counts(world):
+    a = world.phone("a")
+    row = a.insert(Airfield, space=NORTH, visits=Add(1))
+    a.edit(Airfield, row, visits=Add(2))
+    refused = Receipt(2, "rejected", 131, code="no")
+    a.store.record(Pushed(2, 131, merged=[(1, 1, 130)], receipts=[refused]))
+    assert [each.counter for each in a.rejected()] == [2]
+
+    def told():
+        which = "SELECT counter, outcome, sequence FROM _mutation_queue ORDER BY counter"
+        return a.store._connection.execute(which).fetchall()
+
+    a.store.record(Pushed(2, 75, merged=[(1, 2, 75)]))
+    assert (told(), a.rejected()) == ([(1, "merged", 75), (2, "merged", 75)], [])
+    a.store.record(Pushed(2, 90, merged=[(1, 2, 90)]))
+    assert told() == [(1, "merged", 75), (2, "merged", 75)], "the same database tells it again"
+    later = Receipt(2, "rejected", 70, code="no")
+    a.store.record(Pushed(2, 70, merged=[(1, 1, 69)], receipts=[later]))
+    assert told() == [(1, "merged", 69), (2, "rejected", 70)]
+    assert [each.counter for each in a.rejected()] == [2]
+
+
 def test_an_edit_wins_over_what_its_author_saw_whatever_its_clock_says(world):
     a, b = world.phone("a"), world.phone("b")
     row = a.insert(Note, space=NORTH, text="from the future")

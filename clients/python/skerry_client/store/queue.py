@@ -101,6 +101,8 @@ class Queue:
         used these counters for mutations of its own, so only what was accepted is settled by it.
         """
         which = "outcome = 'accepted'" if only_accepted else _OPEN
+        if not only_accepted:
+            self._forget_lost(first, last, sequence)
         self._connection.execute(
             f"UPDATE _mutation_queue SET outcome = 'merged', sequence = ? WHERE {_RUN} AND {which}",
             (sequence, first, last),
@@ -126,14 +128,13 @@ class Queue:
 
     def has_waiting(self, before: int) -> bool:
         """Tell whether something below a counter has no final receipt."""
-        return bool(
-            self._connection.execute(
-                f"SELECT 1 FROM _mutation_queue WHERE {_RUN} AND {_OPEN} LIMIT 1", (1, before - 1)
-            ).fetchone()
-        )
+        waiting = f"SELECT 1 FROM _mutation_queue WHERE {_RUN} AND {_OPEN} LIMIT 1"
+        return self._connection.execute(waiting, (1, before - 1)).fetchone() is not None
 
     def judge(self, receipt: Receipt, *, only_accepted: bool = False) -> None:
         """Note one receipt; a refused mutation moves to `_rejected` at once."""
+        if receipt.outcome in FINAL and not only_accepted:
+            self._forget_lost(receipt.counter, receipt.counter, receipt.sequence)
         entry = self._connection.execute(
             "SELECT h, schema_version, payload, outcome FROM _mutation_queue "
             "WHERE device = 0 AND counter = ?",
@@ -213,10 +214,17 @@ class Queue:
 
         What the confirmed rows held they still hold (`settled`), until a round drops them.
         """
+        self._reopen("counter > ?", after)
+
+    def _forget_lost(self, first: int, last: int, sequence: int) -> None:
+        """Let what a lost database judged wait again: this one says so at a lower sequence."""
+        self._reopen("counter BETWEEN ? AND ? AND sequence > ?", first, last, sequence)
+
+    def _reopen(self, which: str, *values: int) -> None:
         for counter, payload in self._connection.execute(
             f"SELECT counter, payload FROM _mutation_queue WHERE device = 0 AND {_FINAL} "
-            "AND counter > ?",
-            (after,),
+            f"AND {which}",
+            values,
         ).fetchall():
             self.note_changes(decode_mutation(payload))
             # One that was refused is judged again: it shows, and is no longer told as refused.
