@@ -270,6 +270,7 @@ class Fleet:
             public,
             tokens=self._tokens,
             limits=self._limits,
+            refused=self.leading.wonder,
             requests_in_flight_max=self.settings.requests_in_flight_max,
             tracer=self._tracer,
         )

@@ -52,7 +52,8 @@ _log = structlog.stdlib.get_logger(__name__)
 class InternalGate:
     """An ASGI application: `routes` are the nodes' own endpoints, `public` is the gate of phones.
 
-    `heard` is told of every verified caller, and with it of the epoch that the caller knows.
+    `heard` is told of every verified caller, and with it of the epoch that the caller knows;
+    `refused`, of every call whose token this node does not take.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class InternalGate:
         tokens: NodeTokens,
         limits: Limits | None = None,
         heard: Callable[[NodeCaller], None] | None = None,
+        refused: Callable[[], None] | None = None,
         requests_in_flight_max: int = 512,
         tracer: Tracer = NO_TRACER,
     ) -> None:
@@ -71,6 +73,7 @@ class InternalGate:
         self._tokens = tokens
         self._limits = limits
         self._heard = heard
+        self._refused = refused
         self._tracer = tracer
         self._in_flight = 0
         self._in_flight_max = requests_in_flight_max
@@ -134,10 +137,12 @@ class InternalGate:
 
     async def _admitted(self, scope: Any, receive: Receive) -> tuple[NodeCaller, bytes]:  # noqa: ANN401
         """Verify the caller, read the body, verify it too (J1)."""
+        token = _token(scope)
         try:
-            token = _token(scope)
             caller = self._tokens.verify_head(token, method=scope["method"], target=_target(scope))
         except EdgeError as error:
+            if self._refused is not None and isinstance(error, Unauthenticated):
+                self._refused()
             raise _NodeRefused(error) from None
         is_vault = scope["path"] == VAULT_PATH
         body = await _body(
@@ -204,7 +209,7 @@ def _token(scope: Any) -> str:  # noqa: ANN401
     """Return the node token; none and several are refused alike."""
     found = [value for name, value in scope["headers"] if name == NODE_HEADER]
     if len(found) != 1:
-        raise Unauthenticated("A node token is needed.")
+        raise _NodeRefused(Unauthenticated("A node token is needed."))
     return found[0].decode("latin-1")
 
 

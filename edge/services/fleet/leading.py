@@ -6,6 +6,7 @@ Invariants
   L3  a node that was made primary before it was told to stop has a higher epoch than the old one
   L4  two primaries of one epoch, each promoted while the other could not be asked, do not stay so:
       the one whose name comes first goes on in the next epoch, and the other one hears of it
+  L5  a node that no longer knows the keys of whoever leads asks, and so hears of it all the same
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ ANNOUNCE_DELAY_S: Final = 1.0
 ASK_AROUND_SECONDS_MAX: Final = 5.0
 """A primary that starts asks the others for so long whether somebody else leads meanwhile."""
 ASK_AROUND_DELAY_S: Final = 0.25
+STRANGERS_EVERY_S: Final = 10.0
+"""Refused calls make a node ask the others once in so long: whoever has no key makes it do no
+more."""
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -70,6 +74,8 @@ class Leading:
         self._one_at_a_time = asyncio.Lock()
         self._announcing: asyncio.Task[None] | None = None
         self._asking: asyncio.Task[None] | None = None
+        self._wondering: asyncio.Task[None] | None = None
+        self._is_closed = False
 
     @property
     def epoch(self) -> int:
@@ -133,6 +139,15 @@ class Leading:
             if self._asking is None:
                 self._asking = asyncio.create_task(self._until_known(), name="ask-around")
 
+    def wonder(self) -> None:
+        """Somebody has called whose token is refused: ask the others whether another one leads.
+
+        A node that was out of reach for a take-over and for what the new primary did to its keys
+        refuses the very call that would tell it (L5).
+        """
+        if not self._is_closed and (self._wondering is None or self._wondering.done()):
+            self._wondering = asyncio.create_task(self._wondered(), name="wonder")
+
     async def ask_around(self) -> None:
         """Before leading: has somebody else taken over meanwhile? Steps down if so.
 
@@ -144,17 +159,8 @@ class Leading:
         deadline = asyncio.get_running_loop().time() + ASK_AROUND_SECONDS_MAX
         while others:
             statuses = await parts.peers.statuses(others)
-            leader = next(
-                (
-                    status
-                    for status in statuses.values()
-                    if status.epoch > parts.epoch and status.role == Role.PRIMARY
-                ),
-                None,
-            )
-            if leader is not None:
-                entry = next(node for node in others if node.node == leader.node)
-                claim = Leadership(leader.epoch, entry.node, entry.url, entry.grpc_url)
+            claim = _leader_among(others, statuses, since=parts.epoch + 1)
+            if claim is not None:
                 await self._step_down(claim)
                 return
             highest = max((s.epoch for s in statuses.values()), default=0)
@@ -210,10 +216,23 @@ class Leading:
 
     async def close(self) -> None:
         """Stop announcing and asking."""
-        for task in (self._announcing, self._asking):
+        self._is_closed = True
+        for task in (self._announcing, self._asking, self._wondering):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+    async def _wondered(self) -> None:
+        parts, others = self._parts, self._others()
+        try:
+            statuses = await parts.peers.statuses(others)
+            claim = _leader_among(others, statuses, since=parts.epoch)  # L4 also of this one
+            if claim is not None:
+                await self.hear(claim)
+            await self.heard_epoch(max((s.epoch for s in statuses.values()), default=0))
+        except EdgeError as error:
+            _log.warning("asked-in-vain", reason=error.message)
+        await asyncio.sleep(STRANGERS_EVERY_S)
 
     async def _until_known(self) -> None:
         """Fenced, and who leads is not known yet: ask until somebody says."""
@@ -309,3 +328,19 @@ class Leading:
             for entry in self._parts.nodes()
             if entry.node != self._parts.own.node and entry.state is NodeState.JOINED
         ]
+
+
+def _leader_among(
+    nodes: list[NodeEntry], statuses: Mapping[str, PeerStatus], *, since: int
+) -> Leadership | None:
+    """Return the claim of a node that says it leads in that epoch or a later one."""
+    leading = [
+        (status.epoch, name)
+        for name, status in statuses.items()
+        if status.epoch >= since and status.role == Role.PRIMARY
+    ]
+    if not leading:
+        return None
+    epoch, name = max(leading)
+    entry = next(node for node in nodes if node.node == name)
+    return Leadership(epoch, entry.node, entry.url, entry.grpc_url)

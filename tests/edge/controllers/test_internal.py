@@ -137,6 +137,27 @@ async def test_a_body_is_bounded_whether_it_says_so_or_not(call, edge, world, mo
     check_problem(answer, 413, "too-large")
 
 
+async def test_who_is_refused_for_an_unknown_key_is_told_of(world, edge):
+    refused = []
+    transport = httpx.ASGITransport(world.gate(refused=lambda: refused.append(1)))
+    target = "/internal/v1/status"
+    async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:
+
+        async def ask():
+            token = await edge.tokens.sign(to=PRIMARY, method="GET", target=target, body=b"")
+            return await client.get(target, headers={"x-skerry-node": token})
+
+        assert (await ask()).status_code == 200
+        edge.clock.ahead_s = 3_600
+        check_problem(await ask(), 400, "clock-apart")
+        check_of_node(await client.get(target))
+        assert refused == [], "a clock that is apart and a missing token tell of no other primary"
+        edge.clock.ahead_s = 0
+        world.primary.trust._known.keys.clear()
+        check_of_node(await ask())
+        assert refused == [1]
+
+
 async def test_another_body_than_was_signed_is_refused(world, edge):
     transport = httpx.ASGITransport(world.gate())
     async with httpx.AsyncClient(transport=transport, base_url="http://node") as client:

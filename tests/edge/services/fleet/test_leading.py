@@ -1,4 +1,4 @@
-"""Who leads: claims, hand-over and take-over, L1 to L3."""
+"""Who leads: claims, hand-over and take-over, L1 to L3, L5."""
 
 import asyncio
 from typing import Any
@@ -240,6 +240,71 @@ async def test_an_epoch_heard_of_fences_before_the_leader_is_known(monkeypatch):
             await asyncio.sleep(0.01)
     await fleet.leading.close()
     assert fleet.restarts == [(Role.EDGE, claim(2, "syd"))]
+
+
+async def settled(fleet):
+    async with asyncio.timeout(5):
+        while not fleet.restarts:  # noqa: ASYNC110  (it has no event)
+            await asyncio.sleep(0)
+    await fleet.leading.close()
+
+
+@pytest.mark.parametrize("role", [Role.PRIMARY, Role.EDGE])
+async def test_a_node_that_refuses_a_call_asks_whether_another_one_leads(role):
+    fleet = Fleet(role, leader=OLD)
+    fleet.is_up("ams")
+    fleet.is_up("syd", Role.PRIMARY, epoch=2)
+    fleet.leading.wonder()
+    await settled(fleet)
+    assert fleet.restarts == [(Role.EDGE, claim(2, "syd"))]
+    assert fleet.fenced == ([2] if role is Role.PRIMARY else []), "an edge has nothing to fence"
+
+
+async def test_a_primary_that_refuses_calls_is_fenced_by_a_later_epoch_without_a_leader(
+    monkeypatch,
+):
+    monkeypatch.setattr(leading, "ANNOUNCE_DELAY_S", 0.0)
+    fleet = Fleet(Role.PRIMARY)
+    fleet.is_up("ams", epoch=3)
+    fleet.leading.wonder()
+    async with asyncio.timeout(5):
+        while not fleet.fenced:  # noqa: ASYNC110  (it has no event)
+            await asyncio.sleep(0)
+    fleet.is_up("syd", Role.PRIMARY, epoch=3)
+    await settled(fleet)
+    assert fleet.restarts == [(Role.EDGE, claim(3, "syd"))]
+
+
+async def test_of_two_primaries_that_know_no_key_of_the_other_one_goes_on():
+    fleet = Fleet(Role.PRIMARY)
+    fleet.is_up("syd", Role.PRIMARY)
+    fleet.leading.wonder()
+    await settled(fleet)
+    assert fleet.restarts == [(Role.PRIMARY, claim(2, "own"))]
+
+
+async def test_refused_calls_make_a_node_ask_once_in_so_long(monkeypatch):
+    fleet, asked, never = Fleet(Role.PRIMARY), [], asyncio.Event()
+
+    async def statuses(peers):
+        asked.append([peer.node for peer in peers])
+        return {}
+
+    async def sleep(_seconds):
+        await never.wait()
+
+    monkeypatch.setattr(fleet.peers, "statuses", statuses)
+    turn = asyncio.sleep
+    monkeypatch.setattr(leading.asyncio, "sleep", sleep)
+    for _ in range(5):
+        fleet.leading.wonder()
+        await turn(0)
+    assert asked == [["ams", "syd"]]
+    assert not fleet.leading.is_in_doubt, "others may call with worthless tokens: it leads on"
+    await fleet.leading.close()
+    fleet.leading.wonder()
+    await turn(0)
+    assert len(asked) == 1, "it is closed"
 
 
 async def test_the_new_primary_tells_everybody_until_they_have_heard(monkeypatch):
