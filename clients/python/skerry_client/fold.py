@@ -39,8 +39,8 @@ class Pending:
     """What the fold needs of one queued mutation, for one row.
 
     `n` is its author's number, which 0 in its dots stands for (0 too while this phone has none);
-    `sequence` is the receipt's, 0 while unknown; `is_settled` says that a checkpoint already holds
-    the mutation although its receipt is missing.
+    `sequence` is the receipt's, 0 while unknown or of a database not read yet; `is_settled` says
+    that a checkpoint already holds the mutation although its receipt is missing.
     """
 
     n: int

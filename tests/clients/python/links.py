@@ -119,10 +119,12 @@ def check(path, app):
     for device, counter, h, payload, outcome, sequence, settled in [*foreign, *waiting]:
         mutation = msgspec.msgpack.decode(payload, type=WireMutation)
         assert (mutation.counter, mutation.h) == (counter, h)
+        # What another database than that of the rows has judged says nothing about them.
+        at = 0 if device == 0 and "unread" in meta else sequence
         for key in {(change.collection, change.id) for change in mutation.changes}:
             changes = tuple(c for c in mutation.changes if (c.collection, c.id) == key)
             pending.setdefault(key, []).append(
-                Pending(device or n, counter, h, changes, outcome, sequence, bool(settled))
+                Pending(device or n, counter, h, changes, outcome, at, bool(settled))
             )
     digests = {}
     for name, declared in app.collections.items():

@@ -302,6 +302,61 @@ async def test_rows_of_a_lost_database_hide_nothing_while_all_is_read_anew(world
     await world.sync(ann)
 
 
+@pytest.mark.parametrize("is_read_anew", [False, True])
+async def test_outcomes_of_a_database_not_read_yet_are_shown_until_it_is(world, is_read_anew):
+    """A node that was behind has greeted the phone: nothing tells how both databases compare."""
+    ann = world.phone("ann")
+    store = ann.store
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    for _ in range(2):
+        await world.sync(ann)
+        ann.edit(Airfield, row, visits=Add(1))
+    await world.sync(ann)
+    database_read, safe = store._meta.database, store._meta.replicated
+    ann.edit(Airfield, row, visits=Add(4))
+    counter = store.counter
+    welcome = Welcome(1, store.device, "restored", 1, 1, "", 0, "current", 0, stale=True)
+    store.greet(welcome)
+    if is_read_anew:
+        store.reset_read()
+    told = Pushed(counter, 2, merged=[(counter, counter, 2)], database="restored", replicated=99)
+    store.record(told)
+    store.record(Pushed(counter, 2))  # an answer without any final outcome
+    store.note_replicated(99)
+    check(database(world.folder, "ann"), world.app)
+    assert seen(ann, Airfield, row).visits == 7, "no row that is held has it"
+    assert (store._meta.database, store._meta.replicated) == (database_read, safe)
+    page = Page(Cursor("restored", 2), more=False, checkpoint=Checkpoint(2, {}), reset=True)
+    store.finish(msgspec.structs.replace(page, merged_through=counter, replicated=2))
+    assert queue_of(world) == []
+    assert ann.get(Airfield, row) is None, "by now its rows tell of all"
+
+
+@pytest.mark.parametrize("by", [Welcome, Pushed])
+async def test_the_database_that_was_read_takes_what_another_has_judged(world, by):
+    """A primary that was replaced had merged it, and the phone goes on with the other one."""
+    ann = world.phone("ann")
+    store = ann.store
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    known, read = store._meta.database, store.cursor.sequence
+    ann.edit(Airfield, row, visits=Add(4))
+    welcome = Welcome(1, store.device, "other", 1, 1, "", 0, "current", 0, stale=True)
+    store.greet(welcome)
+    store.record(Pushed(2, 1, merged=[(2, 2, 1)], database="other"))
+    if by is Welcome:
+        store.greet(msgspec.structs.replace(welcome, database=known, merged_through=1, stale=False))
+        assert [entry.counter for entry in store.waiting()] == [2]
+    store.record(Pushed(2, read + 1, merged=[(2, 2, read + 1)], database=known))
+    store.finish(
+        Page(
+            Cursor(known, read + 1), more=False, checkpoint=Checkpoint(read + 1, {}),
+            merged_through=2, replicated=read + 1,
+        )
+    )  # fmt: skip
+    assert queue_of(world) == []
+
+
 async def test_a_stale_welcome_lets_nothing_wait_again(world):
     world.fleet.standing.safe = 0
     ann = world.phone("ann")

@@ -170,6 +170,12 @@ class Confirmed:
             pending = self._connection.execute(f"SELECT id FROM {table} WHERE _pending = 1")
             self.dirty[name].update(row_id for (row_id,) in pending)
 
+    def mark_pending(self) -> None:
+        """Let every row that the queue concerns be folded again."""
+        found = self._connection.execute("SELECT DISTINCT collection, id FROM _pending_change")
+        for collection, row_id in found.fetchall():
+            self.dirty[collection].add(row_id)
+
     def drop_dead(self, horizon: int) -> None:
         """Drop tombstones up to `horizon`; those with pending mutations wait for their outcome."""
         for name in self._tables:

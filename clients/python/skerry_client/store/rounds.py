@@ -84,6 +84,8 @@ class Rounds:
         if page.reset:
             self.unstage()
         self._note_replaced(page)
+        if page.cursor.database != self._rows_of:
+            self._compare(None)
         last, _, _ = self._fill(page, self._filling.has)
         for staged in chain(self._staged(), (last,)):
             self._drop(staged)
@@ -135,8 +137,22 @@ class Rounds:
             collections=self._app.collections,
         )
 
+    def note_outcomes(self, database: str) -> None:
+        """Note whose final outcomes follow, "" when there are none.
+
+        A node that was behind may tell of a database that this phone has not read, and that may not
+        go on from the one it has: sequences of the two say nothing about one another. What the one
+        has judged shows until its rows are here, or the other one speaks again.
+        """
+        if database == self._rows_of:
+            self._compare(None)
+        elif database not in {"", self._meta.database}:
+            self._compare(database)
+
     def prune(self, replicated: int) -> None:
         """Drop or retain what has its receipt (Q3); `replicated` is news of the same database."""
+        if self._meta.get("unread") is not None:
+            return
         cursor, database = self._meta.cursor, self._meta.database
         if replicated and database is not None:
             self._meta.note_replicated(database, replicated)
@@ -232,8 +248,22 @@ class Rounds:
         if cursor is not None and not is_reset and cursor.database != last.cursor.database:
             self._meta.put_replaced(self._meta.replaced | {cursor.database})
 
+    @property
+    def _rows_of(self) -> str | None:
+        """The database whose sequences the confirmed rows have."""
+        cursor = self._meta.cursor
+        return self._meta.database if cursor is None else cursor.database
+
+    def _compare(self, unread: str | None) -> None:
+        """Compare receipts with rows or, while they are those of a database not read, do not."""
+        if self._meta.get("unread") != unread:
+            self._meta.put("unread", unread)
+            self._confirmed.mark_pending()
+
     def _prune(self, cursor: Cursor) -> None:
         meta = self._meta
+        if meta.get("unread") is not None:
+            return
         judged = meta.judged(cursor.database)
         self._queue.prune(cursor.sequence, replicated=meta.replicated, judged=judged)
 

@@ -143,6 +143,7 @@ class Store:
                 self._meta.note_replicated(welcome.database, welcome.replicated)
                 self._meta.note_judged(welcome.database, welcome.merged_through)
                 self._meta.put_replaced(welcome.replaced)
+                self._rounds.note_outcomes(welcome.database)
                 if self._meta.get("former") is not None:
                     self._meta.put("former", welcome.sequence)
             is_other_database = database not in {None, welcome.database}
@@ -157,7 +158,7 @@ class Store:
                 self._renumber(self._meta.get("installation"), is_settled=is_other_database)
             if self._meta.device != welcome.device:
                 self._meta.put("device", welcome.device)
-                self._mark_pending()
+                self._confirmed.mark_pending()
 
     # --- the app's writes --------------------------------------------------------------------
 
@@ -207,17 +208,20 @@ class Store:
 
     def record(self, pushed: Pushed) -> None:
         """Note the receipts of a push."""
-        self.record_receipts(pushed.merged, pushed.receipts, replicated=pushed.replicated)
+        self.record_receipts(
+            pushed.merged, pushed.receipts, replicated=pushed.replicated, database=pushed.database
+        )
 
     def record_receipts(
-        self,
-        merged: Iterable[tuple[int, int, int]],
-        receipts: Iterable[Receipt],
-        *,
-        replicated: int = 0,
-    ) -> None:
-        """Note outcomes: runs (first counter, last counter, sequence), and single receipts."""
+        self, merged: Iterable[tuple[int, int, int]], receipts: Iterable[Receipt], *,
+        replicated: int = 0, database: str = "",
+    ) -> None:  # fmt: skip
+        """Note outcomes: runs (first counter, last counter, sequence), and single receipts.
+
+        `database`: the one that final outcomes are of, "" when there are none.
+        """
         with self._write():
+            self._rounds.note_outcomes(database)
             for first, last, sequence in merged:
                 self._queue.merged(first, last, sequence)
             for receipt in receipts:
@@ -360,7 +364,7 @@ class Store:
             self._connection, self.app, meta=self._meta, queue=self._queue,
             confirmed=self._confirmed, installation=installation, keeps_settled=is_settled,
         )  # fmt: skip
-        self._mark_pending()
+        self._confirmed.mark_pending()
 
     def _fresh(self) -> None:
         self._confirmed = Confirmed(self._connection, self._tables)
@@ -383,11 +387,6 @@ class Store:
             self._views.refold(collection, ids, n=device)
             self._confirmed.touched.add(collection)
         self._confirmed.dirty.clear()
-
-    def _mark_pending(self) -> None:
-        found = self._connection.execute("SELECT DISTINCT collection, id FROM _pending_change")
-        for collection, row_id in found.fetchall():
-            self._confirmed.dirty[collection].add(row_id)
 
     def _read(self, key: str, default: Any) -> Any:  # noqa: ANN401  (the accessors know)
         with self.lock:

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 
 decode_mutation: Final = msgspec.msgpack.Decoder(WireMutation).decode
 _PENDING_OF_ROW: Final = """
-    SELECT q.device, q.counter, q.h, q.schema_version, q.payload, q.outcome, q.sequence, q.settled
+    SELECT q.device, q.counter, q.h, q.schema_version, q.payload, q.outcome,
+        CASE WHEN q.device = 0 AND EXISTS (SELECT 1 FROM _meta WHERE key = 'unread') THEN 0
+        ELSE q.sequence END,
+        q.settled
     FROM _pending_change AS p
     JOIN _mutation_queue AS q ON q.device = p.device AND q.counter = p.counter
     WHERE p.collection = ? AND p.id = ? ORDER BY q.outcome != 'provisional', q.h, q.device
 """
+"""Receipts of a database whose rows have not been read say nothing about the rows held."""
 
 
 def confirmed_of(row: tuple[Any, ...]) -> RowState:
