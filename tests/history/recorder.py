@@ -54,6 +54,7 @@ class PhoneRecorder:
         self._rows = {}  # (collection, id) -> (space, sequence, state bytes, hash)
         self._spaces = {}
         self._cursor = None
+        self._judged = 0  # up to which counter a round or poke has told that all is judged
         self._refolded = set()
         self._renumbered: list | None = None
 
@@ -313,8 +314,10 @@ class PhoneRecorder:
         changed = [key for key, row in held.items() if known.get(key) != row]
         gone = [key for key in known if key not in held]
         cursor, spaces = store.cursor, _roles(store)
+        judged = facts.get("m", self._judged)
         self.rows_changed += len(changed) + sum(_is_alive(known[key]) for key in gone)
-        if full or changed or gone or cursor != self._cursor or spaces != self._spaces:
+        has_moved = cursor != self._cursor or judged != self._judged
+        if full or changed or gone or has_moved or spaces != self._spaces:
             if applied is not None and applied.mismatched:
                 facts["mismatched"] = list(applied.mismatched)
             if full:
@@ -332,6 +335,7 @@ class PhoneRecorder:
                 **facts,
             )
         self._rows, self._cursor, self._spaces = held, cursor, spaces
+        self._judged = judged
         self._see_refolded(store)
 
     def _held(self, store):

@@ -4,6 +4,7 @@ import random
 import sqlite3
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from skerry_client import Add, Skerry
@@ -144,6 +145,21 @@ def test_a_new_number_leaves_nothing_behind_that_was_judged(phone, monkeypatch):
     tale = phone.tale()
     assert tale.complaints == [], "what is not numbered anew is not lost"
     assert [claim.origin for claim in tale.phones["phone"].queue.values()] == tale.origins[1:]
+
+
+@pytest.mark.parametrize("is_final", [True, False])
+def test_a_round_that_only_tells_what_is_judged_is_told_of(phone, is_final):
+    """A refused mutation changes no row, and no sequence: from then on it need not show."""
+    store = phone.skerry.store
+    store.greet(Welcome(1, 7, "a", 3, 1, "", 0, "reset"))
+    page = Page(Cursor("a", 3), more=False, checkpoint=Checkpoint(3, {}))
+    store.finish(page)
+    phone.write()
+    before = phone.told().count("confirmed")
+    store.finish(msgspec.structs.replace(page, merged_through=int(is_final)))
+    assert phone.told().count("confirmed") == before + is_final
+    told = [passed[1:] for passed in phone.tale().phones["phone"].through]
+    assert told == ([(7, 1, True)] if is_final else [])
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
