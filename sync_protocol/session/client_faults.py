@@ -51,7 +51,9 @@ def _renew(session: ClientSession, event: Fault) -> ClientState:
     if event.fault == FaultKind.CLONED_DEVICE and session.lane.has_accepted:
         # The next link sends it again, and hears what became of it (P3 of the push lane).
         return session.leave(after_ms=event.retry_after_ms or ACCEPTED_WAIT_MS)
-    session.effects.append(do.BecomeNew())
+    is_gap = event.fault == FaultKind.COUNTER_GAP
+    lost = (event.database, event.merged_through or 0) if is_gap else ("", 0)
+    session.effects.append(do.BecomeNew(*lost))
     return session.leave(after_ms=event.retry_after_ms)
 
 

@@ -45,16 +45,27 @@ class BecomeNew:
 
     Make a new installation id, number the queue from 1 again without losing any of it, and forget
     the device number; the cursor and the confirmed rows stay. Reconnect follows.
+
+    `database` is the one whose history is lost behind a counter, "" when none is: what another one
+    has judged behind it waits again.
     """
+
+    database: str = ""
+    merged_through: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PreparePush:
-    """Client: answer with PushReady, holding mutations after `after_counter`, in counter order."""
+    """Client: answer with PushReady, holding mutations after `after_counter`, in counter order.
+
+    `is_gap`: the server has told that it has nothing behind that counter, so what is retained is
+    sent too.
+    """
 
     device: int
     after_counter: int
     mutations_max: int
+    is_gap: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,8 @@ class PushLane:
     def prepare(self) -> LaneState:
         """Ask the store for the next push."""
         self.is_queued = False
-        self.effects.append(PreparePush(self.device, self.after, self.mutations_max))
+        is_gap = self.gap_at is not None
+        self.effects.append(PreparePush(self.device, self.after, self.mutations_max, is_gap))
         return LaneState.PREPARING
 
 

@@ -104,7 +104,7 @@ def rejected_mutations_stay_in_the_queue(monkeypatch):
 
 @finds("push/clone")
 def clones_stay_who_they_are(monkeypatch):
-    monkeypatch.setattr(Store, "become_new", lambda _self: None)
+    monkeypatch.setattr(Store, "become_new", lambda _self, *_lost: None)
 
 
 @finds("push/another-database")

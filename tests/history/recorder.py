@@ -216,7 +216,7 @@ class PhoneRecorder:
                 )
                 self._see_refolded(store)
 
-        def become_told():
+        def become_told(*lost):
             with store.lock:
                 become_new()
                 self._tell_renumbered(store)

@@ -256,7 +256,7 @@ class Driver:
         elif isinstance(effect, do.ResetRead):
             store.reset_read()
         elif isinstance(effect, do.BecomeNew):
-            store.become_new()
+            store.become_new(effect.database, effect.merged_through)
         elif isinstance(effect, do.ReportDamage):
             self.damaged.add(effect.space)
 
@@ -271,6 +271,7 @@ class Driver:
             after=effect.after_counter,
             mutations_max=min(effect.mutations_max, MUTATIONS_PER_PUSH_MAX),
             bytes_max=PUSH_BYTES_MAX,
+            is_gap=effect.is_gap,
         )
         unconfirmed = self._store.unconfirmed()
         if not batch:

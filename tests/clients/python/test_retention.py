@@ -484,3 +484,36 @@ async def test_what_was_judged_under_an_earlier_number_goes_with_the_lost_databa
     (count,) = store._connection.execute("SELECT count(*) FROM _mutation_queue").fetchone()
     assert count == 0
     assert ann.get(Airfield, row) is None
+
+
+async def test_what_is_retained_is_sent_to_a_database_that_has_nothing_before_it(world):
+    world.fleet.standing.safe = 0
+    ann = world.phone("ann")
+    ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+
+    def counters(**options):
+        batch = ann.store.batch(after=0, mutations_max=9, bytes_max=9_999, **options)
+        return [entry.counter for entry in batch]
+
+    assert (counters(), counters(is_gap=True)) == ([], [1])
+
+
+@pytest.mark.parametrize(
+    ("lost", "expected"),
+    [(("other", 0), [(1, "", 1)]), (("other", 2), []), (("same", 0), []), ((), [])],
+)
+async def test_what_is_retained_goes_along_where_what_came_before_it_is_lost(world, lost, expected):
+    """Its first write was replicated and dropped; another database has neither of the two."""
+    ann = world.phone("ann")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    world.fleet.standing.safe = ann.store.cursor.sequence
+    ann.edit(Airfield, row, visits=Add(2))
+    await world.sync(ann)
+    assert queue_of(world) == [(2, "merged", 1)]
+    database_id = ann.store.cursor.database
+    ann.store.become_new(*(database_id if part == "same" else part for part in lost))
+    check(database(world.folder, "ann"), world.app)
+    assert queue_of(world) == expected
+    assert seen(ann, Airfield, row).visits == 3, "the rows hold both"

@@ -120,7 +120,7 @@ def test_a_gap_is_filled_once(merged_through, after):
     lane = in_flight()
     gap = fault("counter-gap", answers="push", merged_through=merged_through)
     assert lane.takes(gap)
-    assert fed(lane, gap) == [PreparePush(7, after, ALL)]
+    assert fed(lane, gap) == [PreparePush(7, after, ALL, is_gap=True)]
     fed(lane, PushReady(PUSH, through=5))
     assert not lane.takes(gap), "the same gap again means a lost history"
     assert lane.takes(fault("counter-gap", answers="push", merged_through=1))

@@ -69,6 +69,18 @@ def become_new(
     meta.put("former", 0)  # the next welcome says up to where rows tell of what is left behind
 
 
+def revive_lost(meta: Meta, queue: Queue, database: str, merged_through: int) -> bool:
+    """Let what another database has judged, and this one has not, wait again.
+
+    Tell whether the confirmed rows are another one's too. No `database`: nothing is lost.
+    """
+    if not database:
+        return False
+    if database != meta.database:
+        queue.revive(after=max(merged_through, meta.judged(database)))
+    return meta.cursor is not None and meta.cursor.database != database
+
+
 def _rewrite_rejected(connection: sqlite3.Connection, app: App, renumbering: Renumbering) -> None:
     """Let refused mutations name earlier writes rightly, for the day they are tried again."""
     for counter, version, payload in connection.execute(

@@ -283,20 +283,22 @@ class Queue:
         found = self._connection.execute(f"{_SELECT} WHERE device = 0 AND {_OPEN} ORDER BY counter")
         return [Queued(*row) for row in found]
 
-    def batch(self, *, after: int, mutations_max: int, bytes_max: int) -> list[Queued]:
+    def batch(
+        self, *, after: int, mutations_max: int, bytes_max: int, is_gap: bool = False
+    ) -> list[Queued]:
         """Return entries behind a counter, final or not: what the server has not, it is sent.
 
         All have one schema version, and no counter is left out; the first is taken whatever its
         size. From the queue's start (`after` 0) retained ones are left out: their receipts are
         final, and a server that has lost them says so, by its welcome or by naming the counter to
-        go on from.
+        go on from (`is_gap`), which is 0 when it has lost them all.
         """
         batch: list[Queued] = []
         size_bytes = 0
         for row in self._connection.execute(
             f"{_SELECT} WHERE device = 0 AND counter > ? "
-            f"AND (? > 0 OR settled = 0 OR {_OPEN}) ORDER BY counter LIMIT ?",
-            (after, after, mutations_max),
+            f"AND (? OR settled = 0 OR {_OPEN}) ORDER BY counter LIMIT ?",
+            (after, is_gap or after > 0, mutations_max),
         ):
             entry = Queued(*row)
             size_bytes += len(entry.payload)

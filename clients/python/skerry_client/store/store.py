@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import HybridClock, saturated
-from skerry_client.store.clone import become_new
+from skerry_client.store.clone import become_new, revive_lost
 from skerry_client.store.collector import collector_paused
 from skerry_client.store.confirmed import Confirmed, bucket_digests, space_digests
 from skerry_client.store.conflicts import (
@@ -280,10 +280,11 @@ class Store:
             self._rounds.unstage()
             forget_cursor(self._meta, self._confirmed)
 
-    def become_new(self) -> None:
-        """Take a new identity: this file turned out to be a copy of another phone's."""
+    def become_new(self, database: str = "", merged_through: int = 0) -> None:
+        """Take a new identity: the file is a copy, or `database` lacks what it has dropped."""
         with self._write():
-            self._renumber(self._entropy(16).hex())
+            is_lost = revive_lost(self._meta, self._queue, database, merged_through)
+            self._renumber(self._entropy(16).hex(), is_settled=is_lost)
 
     # --- what the sync and the app may ask ----------------------------------------------------
 
@@ -292,10 +293,10 @@ class Store:
         with self.lock:
             return self._queue.waiting()
 
-    def batch(self, *, after: int, mutations_max: int, bytes_max: int) -> list[Queued]:
+    def batch(self, *, after: int, is_gap: bool = False, **bounds: int) -> list[Queued]:
         """Return what to push next: one schema version, contiguous from `after` on, bounded."""
         with self.lock:
-            return self._queue.batch(after=after, mutations_max=mutations_max, bytes_max=bytes_max)
+            return self._queue.batch(after=after, is_gap=is_gap, **bounds)
 
     def waiting_count(self) -> int:
         """Return how many mutations have no final receipt."""
