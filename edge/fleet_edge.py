@@ -121,7 +121,8 @@ class EdgeDatabases:
 
     async def _open(self, tenant: TenantId) -> TenantDatabase:
         """Open a tenant's replica once it has come to where the primary had made it."""
-        database = TenantDatabase(await self.files.open(namespace_of(tenant)), self._tables)
+        engine = await self.files.open(namespace_of(tenant))
+        database = TenantDatabase(engine, self._tables, is_replica=True)
         try:
             if await database.read(lambda unit: unit.meta.get("database")) is None:
                 raise Unavailable("The replica is being copied.")  # noqa: TRY301

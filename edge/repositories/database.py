@@ -17,12 +17,13 @@ from edge.repositories.migrations import migrate
 from edge.repositories.receipts import SqlReceipts
 from edge.repositories.rows import SqlRows
 from edge.repositories.sql.table import Table
+from edge.repositories.sql.undeclared import with_undeclared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from core.schema.app import App
-    from edge.ports.sql import SqlEngine, SqlWriter
+    from edge.ports.sql import SqlEngine, SqlReader, SqlWriter
     from edge.ports.stores import Unit
 
 T = TypeVar("T")
@@ -58,10 +59,12 @@ def _skip_devices(sql: SqlWriter, meta: SqlMeta, *, database: str) -> None:
 class SqlUnit:
     """All stores in one transaction (a read-only one fails on writes, in the database)."""
 
-    def __init__(self, sql: SqlWriter, tables: Mapping[str, Table]) -> None:
+    def __init__(
+        self, sql: SqlWriter, tables: Mapping[str, Table], *, fed: Mapping[str, Table] | None = None
+    ) -> None:
         self._sql = sql
         self.meta = SqlMeta(sql)
-        self.rows = SqlRows(sql, tables)
+        self.rows = SqlRows(sql, tables, fed=fed)
         self.devices = SqlDevices(sql)
         self.receipts = SqlReceipts(sql)
         self.members = SqlMembers(sql)
@@ -84,11 +87,18 @@ class SqlUnit:
 
 
 class TenantDatabase:
-    """The Database port over any SqlEngine."""
+    """The Database port over any SqlEngine.
 
-    def __init__(self, engine: SqlEngine, tables: Mapping[str, Table]) -> None:
+    `is_replica`: a newer program may migrate it at any time, and this one hands on what it reads.
+    """
+
+    def __init__(
+        self, engine: SqlEngine, tables: Mapping[str, Table], *, is_replica: bool = False
+    ) -> None:
         self._engine = engine
         self._tables = tables
+        self._is_replica = is_replica
+        self._fed: tuple[Any, Mapping[str, Table]] = (None, tables)
 
     async def migrate(self, app: App, *, new_database_id: str) -> None:
         """Bring the database to this program's format and this app's schema."""
@@ -136,8 +146,20 @@ class TenantDatabase:
     async def read(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on one snapshot."""
         return await self._engine.read(
-            lambda sql: work(SqlUnit(cast("SqlWriter", sql), self._tables))
+            lambda sql: work(SqlUnit(cast("SqlWriter", sql), self._tables, fed=self._fed_from(sql)))
         )
+
+    def _fed_from(self, sql: SqlReader) -> Mapping[str, Table]:
+        """Return what devices are fed from: worked out anew when tables have changed."""
+        if not self._is_replica:
+            return self._tables
+        at, tables = self._fed
+        now = sql.one("PRAGMA schema_version")
+        if at != now:
+            schema = SqlMeta(cast("SqlWriter", sql)).get("schema")
+            tables = self._tables if schema is None else with_undeclared(self._tables, schema)
+            self._fed = (now, tables)  # at once: units of several threads read it
+        return tables
 
     async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the one write transaction."""

@@ -25,11 +25,17 @@ WINDOW_GROWTH: Final = 4
 
 
 class SqlRows:
-    """The collections' tables. `tables` are generated once per app, this object once per unit."""
+    """The collections' tables. `tables` are generated once per app, this object once per unit.
 
-    def __init__(self, sql: SqlWriter, tables: Mapping[str, Table]) -> None:
+    `fed` are those that devices are fed from, where they hold more than the app declares.
+    """
+
+    def __init__(
+        self, sql: SqlWriter, tables: Mapping[str, Table], *, fed: Mapping[str, Table] | None = None
+    ) -> None:
         self._sql = sql
         self._tables = tables
+        self._fed = tables if fed is None else fed
 
     def load(self, collection: str, ids: Iterable[str]) -> dict[str, RowState]:
         """Return the rows that exist, by id: one statement for all."""
@@ -142,7 +148,7 @@ class SqlRows:
 
     def of_space(self, collection: str, space: str) -> list[FeedRow]:
         """Return every row of one collection in one space."""
-        table = self._tables[collection]
+        table = self._fed[collection]
         rows = self._sql.all(
             f"SELECT {table.select_list} FROM {table.name} AS t WHERE t.space = ? "
             "ORDER BY t.sequence",
@@ -185,7 +191,7 @@ class SqlRows:
     def _window(
         self, collection: str, spaces: Sequence[str], after: int, until: int, limit: int
     ) -> list[FeedRow]:
-        table = self._tables[collection]
+        table = self._fed[collection]
         if len(spaces) == 1:
             source, where, given = f"{table.name} AS t", "t.space = ?", spaces[0]
         else:

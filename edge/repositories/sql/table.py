@@ -65,13 +65,15 @@ class MergeStatement:
 class Table:
     """Everything SQL about one collection. Column order: KEY_COLUMNS, then fields as declared."""
 
-    def __init__(self, declared: type[Collection]) -> None:
+    def __init__(self, declared: type[Collection], undeclared: Iterable[Columns] = ()) -> None:
+        """`undeclared`: what the table has of a newer schema."""
         self.declared = declared
         self.collection = declared.collection_name
         self.name = f"c_{declared.collection_name}"
         self.columns: dict[str, Columns] = {
             name: columns_of(field) for name, field in declared.fields.items()
         }
+        self.columns |= {columns.name: columns for columns in undeclared}
         self._plain_registers: list[tuple[str, int]] = []
         self._decoders: list[tuple[str, Any, int]] = []
         at = len(KEY_COLUMNS)
