@@ -213,12 +213,13 @@ class PhoneRecorder:
                     s=welcome.sequence,
                     m=welcome.merged_through,
                     stale=welcome.stale,
+                    **_replicated(store, welcome.database),
                 )
                 self._see_refolded(store)
 
         def become_told(*lost):
             with store.lock:
-                become_new()
+                become_new(*lost)
                 self._tell_renumbered(store)
                 self._see_refolded(store)
 
@@ -322,6 +323,8 @@ class PhoneRecorder:
                 facts["mismatched"] = list(applied.mismatched)
             if full:
                 facts["full"] = True
+            if cursor is not None:
+                facts |= _replicated(store, cursor.database)
             self._tell(
                 "confirmed",
                 database=None if cursor is None else cursor.database,
@@ -376,6 +379,12 @@ class PhoneRecorder:
         if others:
             facts["others"] = [list(other) for other in others]
         self._tell("view", rows=rows, gone=gone, **facts)
+
+
+def _replicated(store, database):
+    """Return up to where the phone takes a database's commits to outlive its primary."""
+    is_its_own = store._meta.database == database and store._meta.replicated
+    return {"replicated": store._meta.replicated} if is_its_own else {}
 
 
 def _is_renumbered(known, now):

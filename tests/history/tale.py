@@ -86,9 +86,14 @@ class Phone:
         self.came_from = ""
         self.through = []  # (index, n, counter, is in rows): all up to it are judged
         self.openings = []  # when its file was opened, or could not be written to
+        self.replicated = defaultdict(int)  # database -> up to where it was said to be replicated
         self.set_back = []  # when its file was set to a backup
         self.collected = {}  # key -> index of the look by which its tombstone was gone
         self.sources = {}  # phones it is a copy of -> index of the copying
+
+    def note_replicated(self, event):
+        known = self.replicated[event["database"]]
+        self.replicated[event["database"]] = max(known, event.get("replicated", 0))
 
 
 class Look:
@@ -264,6 +269,7 @@ class Tale:
     def _greeted(self, index, event):
         phone = self.phone(event["p"])
         phone.database = event["database"]
+        phone.note_replicated(event)
         if event["m"]:
             phone.through.append((index, event["n"], event["m"], False))
         if phone.n != event["n"]:
@@ -325,6 +331,7 @@ class Tale:
         look.is_set_back = look.why == "start" and phone.came_from != ""
         if event["database"] is not None:
             phone.database = event["database"]
+            phone.note_replicated(event)
         if event.get("m"):
             phone.through.append((index, phone.n, event["m"], True))
         phone.rows = self._replay(look, event, is_whole=event.get("full", False))

@@ -106,6 +106,17 @@ def what_an_edge_told_of_that_had_not_heard_of_a_restore(events):
     receipt |= {"o": "accepted", "s": 0}
 
 
+def what_an_edge_had_read_before_another_was_forced_to_lead(events):
+    """b's 4 was read by an edge from a primary that was replaced, and b was told so."""
+    what_a_restored_database_had_not(events)
+    operator = find(events, "operator")
+    operator["what"] = "promote-force"
+    edge = {**find(events, "server", full=True), "node": "edge", "role": "edge", "members": []}
+    rows = [story.X9, story.Y10, story.Z11, story.F13, story.T14]
+    put_before(events, operator, {**edge, "database": "db", "s": 14, "rows": rows, "lineage": []})
+    put_before(events, operator, {**find(events, "greeted", p="b"), "replicated": 14})
+
+
 def an_edge_that_was_set_to_a_backup(events):
     """It held a tombstone, and holds the living row again until it has caught up."""
     server, quiet = find(events, "server", node="edge", full=True), find(events, "quiet")
@@ -156,6 +167,7 @@ EXCUSED = [
     a_tombstone_that_was_collected,
     what_a_restored_database_had_not,
     what_an_edge_told_of_that_had_not_heard_of_a_restore,
+    what_an_edge_had_read_before_another_was_forced_to_lead,
     an_edge_that_was_set_to_a_backup,
     what_an_edge_had_accepted_of_numbers_that_a_phone_gave_again,
     what_a_replaced_primary_told_behind_what_counts,
@@ -168,6 +180,17 @@ def test_what_is_excused_is_no_violation(excused):
     excused(events)
     report = check(events)
     assert report.is_clean, str(report)
+
+
+@pytest.mark.parametrize("missing", ["edge", "phone"])
+def test_what_a_replaced_primary_alone_knew_is_kept_by_its_phone(missing):
+    events = told()
+    what_an_edge_had_read_before_another_was_forced_to_lead(events)
+    if missing == "edge":
+        events.remove(find(events, "server", node="edge", database="db"))
+    else:
+        del find(events, "greeted", p="b", replicated=14)["replicated"]
+    assert "H02" in check(events).checks
 
 
 def test_what_an_edge_had_accepted_is_lost_if_nothing_else_has_its_number():

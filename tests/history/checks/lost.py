@@ -7,7 +7,9 @@ past the sequence of a mutation shows it, in every row it holds of it.
 
 Excused: what a kill left between intent and local commit; what a backup did not have; mutations of
 lost phones that nobody had accepted; after `restore`, what the database restored did not have, also
-if a phone was told of it later, on the way or by an edge that still held the one before; accepted
+if a phone was told of it later, on the way or by an edge that still held the one before; after
+`promote-force`, which overrules that another node has read further, what an edge had read from the
+primary that was replaced and its phone was told is replicated, and may have dropped; accepted
 ones at an edge that was removed; and accepted ones that a backup of their phone did not have, if
 the phone has given their numbers again since, and the primary judged that first.
 """
@@ -81,6 +83,9 @@ def _taken_back(evidence, claim):
         if _is_excused(evidence.tale, claim, index, is_set_back):
             evidence.counted["restored away"] += 1
             continue
+        if is_set_back and _is_forced_away(evidence.tale, claim, database, index):
+            evidence.counted["promoted away"] += 1
+            continue
         yield index, f"{phone} was told that {claim} is {outcome}; {database} has not got it"
 
 
@@ -96,6 +101,22 @@ def _is_excused(tale, claim, told_at, is_set_back):
         if event["what"] == "promote-force" and all(phone.is_lost for phone in owners):
             return True
     return False
+
+
+def _is_forced_away(tale, claim, database, told_at):
+    """Tell whether an edge followed the replaced primary that far, and the phone knew (R1)."""
+    sequence = tale.events[told_at]["s"]
+    return (
+        any(event["what"] == "promote-force" for _, event in tale.operators)
+        and tale.phones[claim.origin.phone].replicated[database] >= sequence
+        and any(
+            look.is_server
+            and look.event["role"] == "edge"
+            and look.database == database
+            and look.sequence >= sequence
+            for look in tale.looks
+        )
+    )
 
 
 def _unshown(evidence):
