@@ -171,7 +171,9 @@ class ClientSession:
 
     def _doubt(self) -> None:
         """Begin a delay of S6, with a reason. Without pokes every round begins with a hello."""
-        if self.has_pokes and not self.is_doubting and (self.is_unsure or self.lane.unconfirmed):
+        if not (self.is_unsure or self.lane.unconfirmed):
+            self.doubts = 0
+        elif self.has_pokes and not self.is_doubting:
             self.is_doubting = True
             self.doubted = self.lane.unconfirmed
             delay_ms = DOUBT_MS << min(self.doubts, DOUBT_DOUBLINGS_MAX)

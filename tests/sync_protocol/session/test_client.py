@@ -310,6 +310,16 @@ def test_a_link_that_leaves_doubts_is_given_up_later_and_later(why):
     assert session.handle(on.RetryDue("greet")) == []
 
 
+def test_a_link_without_doubts_ends_the_longer_delays():
+    session, _ = live_in_doubt(stale=True)
+    session.handle(on.RetryDue("greet"))
+    session, effects = live_in_doubt(session=session)
+    assert names(effects) == []
+    session.handle(on.Disconnected())
+    _, effects = live_in_doubt(session=session, stale=True)
+    assert effects[0] == do.Retry("greet", 60_000, 0)
+
+
 def test_no_link_is_given_up_that_leaves_no_doubt_or_is_busy():
     session, effects = live_in_doubt()
     assert names(effects) == []
