@@ -66,6 +66,28 @@ class Process:
         assert not self.is_dead, f"{self} is dead"
         return self.loop.create_task(coroutine, name=name, context=self._context.copy())
 
+    async def ask(self, coroutine):
+        """Run a coroutine as this process, wait for it; raises ConnectionResetError if that dies.
+
+        A dead process's tasks stay suspended for ever: who waits for one must hear of it.
+        """
+        task = self.spawn(coroutine)
+
+        def tell():
+            if not task.done():
+                asyncio.Future.set_exception(task, ConnectionResetError(f"{self} is dead"))
+
+        self.ended.append(tell)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise ConnectionResetError(f"{self} has ended") from None
+            raise
+        finally:
+            if tell in self.ended:
+                self.ended.remove(tell)
+
     def run(self, work, *arguments):
         """Run a function as this process, at once."""
         assert not self.is_dead, f"{self} is dead"

@@ -423,7 +423,7 @@ class Run:
         world.machines[name].lose()
         membership = leader.fleet.membership
         try:
-            await leader.process.spawn(membership.remove(name, actor="operator"))
+            await leader.process.ask(membership.remove(name, actor="operator"))
         except Exception as problem:  # noqa: BLE001  (an operator's command may fail)
             world.fault("not-removed", node=name, why=repr(problem)[:200])
 
@@ -534,7 +534,10 @@ class Run:
         node = next(n for n in self.world.nodes() if n.is_ready and n.fleet.primary is not None)
         tenant = await node.fleet.node.tenant(TENANT)
         before = tenant.sequence
-        await node.process.spawn(tenant.leases.reclaim())
+        try:
+            await node.process.ask(tenant.leases.reclaim())
+        except ConnectionResetError:
+            return True
         return tenant.sequence != before
 
     def _is_level(self):

@@ -301,6 +301,29 @@ def test_a_killed_process_loses_no_commit(world):
     assert database.numbers() == list(range(SYNCED + UNSYNCED))
 
 
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_who_asks_a_process_hears_of_its_end(world, is_killed):
+    async def end(process):
+        await asyncio.sleep(1.0)
+        if is_killed:
+            process.kill()
+        else:
+            await process.finish()
+
+    async def ask(process):
+        assert await process.ask(asyncio.sleep(0.5, "told")) == "told"
+        assert not process.ended
+        await process.ask(asyncio.sleep(60.0))
+
+    async def live():
+        process = machine_of(world, "box").process
+        ended, asked = await asyncio.gather(end(process), ask(process), return_exceptions=True)
+        assert ended is None
+        assert isinstance(asked, ConnectionResetError), asked
+
+    world.run(live(), seconds_max=60)
+
+
 def test_a_doomed_commit_is_whole_or_absent(new_world, tmp_path):
     from tests.simulation.process import ProcessKilled
 

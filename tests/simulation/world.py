@@ -260,7 +260,7 @@ class World:
         edge = FleetNode(self, name, region, role="edge")
         self.add_machine(edge)
         membership = leader.fleet.membership
-        invited = await leader.process.spawn(
+        invited = await leader.process.ask(
             membership.invite(name, region, ttl_s=900, actor="operator")
         )
         edge.settings.keys_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
