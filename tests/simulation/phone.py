@@ -164,7 +164,10 @@ class Phone(Machine):
             return
         process, database = self.process, self.database
         self.database = None
-        await process.spawn(self._close(database))
+        try:
+            await process.ask(self._close(database))
+        except ConnectionResetError:
+            return  # it was killed while it closed
         await process.finish()
         self.recorder.killed()
 
