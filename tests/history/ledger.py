@@ -235,17 +235,15 @@ class Ledger:
         by_device = defaultdict(dict)
         for (n, counter), claim in self.taken.items():
             by_device[n][counter] = claim
-        stamps = None
+        stamps = _stamps(tale)
         for n, claims in by_device.items():
             counters = sorted(claims)
-            if stamps is None and any(claims[c].h is None for c in counters):
-                stamps = _stamps(tale)
             low = 0
             for counter in counters:
                 claim = claims[counter]
                 h = claim.origin.h
                 # Where clocks have jumped, a phone's value may be another write's at the primary.
-                if claim.h is None and stamps and h and h > low and (h, n) in stamps:
+                if claim.h is None and h and h > low and _may_be_of(claim, stamps.get((h, n))):
                     claim.h = h
                 low = claim.h or low + 1
                 claim.low = low
@@ -274,12 +272,23 @@ def _has_kept(led, database, key, horizon):
 
 
 def _stamps(tale):
-    """Return every (h, n) that some register, alive or not, was ever seen with."""
-    found = set()
+    """Return every (h, n) that some register, alive or not, was ever seen with: the lowest
+    sequence of a row that has it.
+    """
+    found = {}
+
+    def note(stamp, row):
+        found[stamp] = min(row.sequence, found.get(stamp, row.sequence))
+
     for look in tale.looks:
         for row in look.changed:
-            found.add(row.alive[:2])
+            note(row.alive[:2], row)
             for state in row.fields.values():
                 if len(state) == 3 and isinstance(state[0], int):
-                    found.add((state[0], state[1]))
+                    note((state[0], state[1]), row)
     return found
+
+
+def _may_be_of(claim, sequence):
+    """Tell whether a stamp, in rows from a sequence on, may be that of a merged write."""
+    return sequence is not None and (claim.s is None or sequence >= claim.s)
