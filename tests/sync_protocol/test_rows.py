@@ -89,6 +89,7 @@ def test_a_row_is_read_from_a_slice_too():
         packed("r", [1, 2, True], {"a": [b"binary"]}),
         packed("r", [1, 2, True], {"a": [[[b"binary"]]]}),
         packed("r", [1, 2, True], {"a": [2**53]}),
+        packed("r", [1, 2, True], {"a": [-(2**53)]}),
         packed("r", [1, 2, True], {"a": [[[[2**60]]]]}),
         packed("r", [1, 2, True], {"a": [math.nan]}),
         packed("r", [1, 2, True], {"a": [[math.inf]]}),
@@ -104,6 +105,11 @@ def test_a_row_is_read_from_a_slice_too():
 def test_garbage_is_malformed(row):
     with pytest.raises(MalformedMessage):
         decode_row(row)
+
+
+@pytest.mark.parametrize("value", [2**53 - 1, 1 - 2**53])
+def test_integers_have_53_bits(value):
+    assert decode_row(packed("r", [1, 2, True], {"a": [value]}))[2] == {"a": [value]}
 
 
 @pytest.mark.parametrize(

@@ -300,7 +300,9 @@ def test_a_link_that_leaves_doubts_is_given_up_later_and_later(why):
         session, effects = live_in_doubt(**why, session=session)
         assert effects[0] == do.Retry("greet", minutes * 60_000, attempt)
         assert session.handle(on.PushReady(None, unconfirmed=why.get("unconfirmed", 0))) == []
-        assert names(session.handle(on.RetryDue("greet"))) == ["Reconnect"]
+        given_up = session.handle(on.RetryDue("greet"))
+        assert names(given_up) == ["Reconnect"]
+        assert given_up[0].after_ms == 0, "another link is asked for at once"
         assert session.state is ClientState.OFFLINE
     session, _ = live_in_doubt(session=session, unconfirmed=4)
     session.lane.unconfirmed = 5
@@ -318,6 +320,21 @@ def test_a_link_without_doubts_ends_the_longer_delays():
     session.handle(on.Disconnected())
     _, effects = live_in_doubt(session=session, stale=True)
     assert effects[0] == do.Retry("greet", 60_000, 0)
+
+
+def test_the_delay_of_an_earlier_link_gives_up_no_other():
+    session, _ = live_in_doubt(stale=True)
+    session.handle(on.Disconnected())
+    live_in_doubt(session=session)
+    assert session.handle(on.RetryDue("greet")) == []
+    assert session.state is ClientState.LIVE
+
+
+def test_each_link_is_doubted_by_itself():
+    session, _ = live_in_doubt(unconfirmed=4)
+    session.handle(on.Disconnected())
+    _, effects = live_in_doubt(session=session, unconfirmed=4)
+    assert effects[0] == do.Retry("greet", 60_000, 0), "the earlier link's delay may have ended"
 
 
 def test_no_link_is_given_up_that_leaves_no_doubt_or_is_busy():
@@ -586,6 +603,33 @@ def test_a_clone_takes_no_new_identity_before_what_was_accepted_is_judged():
     assert names(receive(session, fault("cloned-device", "push")))[0] == "BecomeNew"
 
 
+@pytest.mark.parametrize(("asked_ms", "waits_ms"), [(None, ACCEPTED_WAIT_MS), (77, 77)])
+def test_a_clone_waits_for_what_was_accepted_as_long_as_the_server_asks(asked_ms, waits_ms):
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    receive(session, Pushed(2, 9, receipts=[Receipt(5, "accepted", 0)]))
+    session.handle(on.PushReady(PUSH, through=6))
+    effects = receive(session, fault("cloned-device", "push", retry_after_ms=asked_ms))
+    assert effects[0] == do.Reconnect(waits_ms, 0)
+
+
+def test_a_copy_that_takes_another_number_has_lost_no_history():
+    session = pushing()
+    session.handle(on.PushReady(PUSH, through=5))
+    told = fault("cloned-device", "push", merged_through=3, database=WELCOME.database)
+    assert receive(session, told)[0] == do.BecomeNew("", 0)
+
+
+@pytest.mark.parametrize("merged_through", [None, 0])
+def test_of_a_device_that_a_server_does_not_know_all_is_lost(merged_through):
+    session = pushing()
+    told = fault("counter-gap", "push", merged_through=merged_through, database=WELCOME.database)
+    for _ in range(2):
+        session.handle(on.PushReady(PUSH, through=5))
+        effects = receive(session, told)
+    assert effects[0] == do.BecomeNew(WELCOME.database, 0)
+
+
 def test_a_history_that_a_server_has_lost_is_not_waited_for():
     session = pushing()
     session.handle(on.PushReady(PUSH, through=5))
@@ -694,7 +738,7 @@ def test_a_repair_that_was_refused_is_asked_for_by_the_next_session(kind):
 @pytest.mark.parametrize("end", [on.Disconnected(), on.Received(fault("forbidden"))])
 def test_a_push_of_an_ended_link_is_not_in_flight_on_the_next(end):
     session = pushing()
-    session.handle(on.PushReady(PUSH, through=5))
+    session.handle(on.PushReady(push_of(5), through=5))
     session.handle(end)
     session.handle(on.Connected(HELLO))
     assert names(receive(session, fault("too-large"))) == ["Stop"]
@@ -987,8 +1031,11 @@ def test_a_page_of_the_database_that_goes_on_from_the_one_greeted_is_taken():
     assert session.state is ClientState.LIVE
     session.handle(on.QueueChanged())
     session.handle(on.PushReady(PUSH, through=5))
+    accepted = Pushed(5, 11, receipts=[Receipt(5, "accepted", 0)])
+    assert names(receive(session, accepted))[0] == "Settle", "an edge accepts in no one's name"
+    session.handle(on.PushReady(PUSH, through=6))
     with pytest.raises(MalformedMessage, match="another database"):
-        receive(session, Pushed(5, 11, merged=[(5, 5, 11)], database=WELCOME.database))
+        receive(session, Pushed(6, 11, merged=[(6, 6, 11)], database=WELCOME.database))
 
 
 def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
@@ -997,6 +1044,13 @@ def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
     receive(session, msgspec.structs.replace(WELCOME, database="former", stale=True))
     session.handle(on.PushReady(None))
     assert names(receive(session, LAST)) == ["ApplyRound"]
+
+
+def test_a_node_that_is_behind_greets_who_has_read_nothing():
+    session = ClientSession()
+    session.handle(on.Connected(msgspec.structs.replace(HELLO, cursor=None)))
+    effects = receive(session, msgspec.structs.replace(WELCOME, stale=True))
+    assert names(effects) == ["BecomeDevice", "PreparePush"]
 
 
 def test_a_primary_that_was_replaced_greets_nobody_who_knows_it():
@@ -1018,8 +1072,8 @@ def test_what_a_replaced_primary_says_of_a_device_changes_nothing(kind):
     session.handle(on.Connected(HELLO, frozenset({"former"})))
     receive(session, msgspec.structs.replace(WELCOME, database="former", stale=True))
     session.handle(on.PushReady(PUSH, through=5))
-    told = fault(kind, "push", merged_through=2, database="former")
-    assert names(receive(session, told)) == ["Reconnect"]
+    told = fault(kind, "push", merged_through=2, database="former", retry_after_ms=1_234)
+    assert receive(session, told) == [do.Reconnect(1_234, 0), do.Reached("offline")]
 
 
 @pytest.mark.parametrize(
