@@ -323,6 +323,7 @@ class Pipe:
         self._under_way = 0
         self._room = None
         self._last_s = 0.0
+        self._held = []
         self._is_lost = False
 
     async def put(self, frame):
@@ -350,9 +351,31 @@ class Pipe:
         if self._stream.is_over:
             return
         mode = self._stream._network.weather(*self._way).mode
-        if mode is Mode.HOLD:
-            self._travel(frame, HELD_POLL_S)
+        if mode is Mode.HOLD or self._held:
+            self._held.append(frame)
+            if len(self._held) == 1:
+                self._look_later()
             return
+        self._taken(frame, mode)
+
+    def _look_later(self):
+        world = self._stream._network._world
+        world.process.run(self._loop.call_later, HELD_POLL_S, self._look)
+
+    def _look(self):
+        """Let what was held arrive in order, once the way is free."""
+        if self._stream.is_over:
+            return
+        mode = self._stream._network.weather(*self._way).mode
+        if mode is Mode.HOLD:
+            self._look_later()
+            return
+        held, self._held = self._held, []
+        for frame in held:
+            if not self._stream.is_over:
+                self._taken(frame, mode)
+
+    def _taken(self, frame, mode):
         if mode is Mode.SWALLOW and not self._is_lost:
             self._is_lost = True
             self._stream.half_open()

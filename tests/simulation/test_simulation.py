@@ -423,6 +423,22 @@ def test_what_is_held_on_a_stream_arrives_in_order_after_healing(two):
     assert two.world.now_ms > 6_000
 
 
+@pytest.mark.parametrize("healed_after_ms", range(900, 960, 20))
+def test_what_is_sent_while_others_are_held_does_not_overtake_them(two, healed_after_ms):
+    two.network.usual("near", "far", delay_ms=1, jitter_ms=400)
+
+    async def live():
+        stream = await two.connect()
+        two.weather("hold")
+        two.heal_in(healed_after_ms / 1_000)
+        for number in range(20):
+            await stream.send(b"%d" % number)
+            await asyncio.sleep(0.1)
+        return [await stream.receive() for _ in range(20)]
+
+    assert two.world.run(live(), seconds_max=60) == [b"%d" % number for number in range(20)]
+
+
 def test_requests_that_are_held_are_all_answered_after_healing(two):
     async def live():
         two.weather("hold")
