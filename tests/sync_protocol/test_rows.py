@@ -110,6 +110,9 @@ def test_garbage_is_malformed(row):
 @pytest.mark.parametrize("value", [2**53 - 1, 1 - 2**53])
 def test_integers_have_53_bits(value):
     assert decode_row(packed("r", [1, 2, True], {"a": [value]}))[2] == {"a": [value]}
+    check_value([value])
+    with pytest.raises(MalformedMessage, match="53 bits"):
+        check_value([value + (1 if value > 0 else -1)])
 
 
 @pytest.mark.parametrize(
