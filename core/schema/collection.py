@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.changes import Change
 from core.crdt.field import Field
-from core.errors import DeclarationError
+from core.errors import DeclarationError, FieldError
 from core.ids import CollectionName, is_name
 from core.row import RowView
 
@@ -69,3 +69,16 @@ def _check(declared: type[Collection]) -> None:
     for name in constrained:
         if name not in declared.fields or not declared.fields[name].is_register:
             raise DeclarationError(f"{title}: a constraint needs a declared register, not {name!r}")
+    for reference in declared.references:
+        if reference.on_delete == "clear" and not _may_be_null(declared.fields[reference.field]):
+            raise DeclarationError(
+                f"{title}: what a delete clears is optional: {reference.field!r}"
+            )
+
+
+def _may_be_null(field: Field[Any]) -> bool:
+    try:
+        field.parse(None)
+    except FieldError:
+        return False
+    return True

@@ -111,6 +111,17 @@ def test_bad_collections(declare_wrongly):
         declare_wrongly()
 
 
+def test_what_a_delete_clears_may_be_empty():
+    def pointing(field, on_delete):
+        references = (Reference("title", "note", on_delete=on_delete),)
+        return declare(fields={"title": field}, references=references)
+
+    with pytest.raises(DeclarationError, match="what a delete clears is optional: 'title'"):
+        pointing(Lww(str), "clear")
+    for field, on_delete in ((Lww(str), "cascade"), (Lww.optional(str), "clear")):
+        assert pointing(field, on_delete).references[0].on_delete == on_delete
+
+
 def test_a_collection_without_access_or_fields_is_refused():
     with pytest.raises(DeclarationError):
         type("Empty", (Collection,), {"access": ACCESS}, space="team")
