@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from core.changes import Change, Operation
 from core.crdt.field import Write
-from core.crdt.tree_parent import TreeParent
+from core.crdt.tree_parent import TreeParent, closes_cycle
 from core.errors import FieldError, Refusal
 from core.ids import PRIMARY, RowId
 from core.judge import LostWrite
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DERIVED_MAX: Final = 10_000
 """Changes of the primary's own that one mutation may cause (a cascade over a large tree)."""
-TREE_DEPTH_MAX: Final = 1_000
 
 
 class RowLookup(Protocol):
@@ -185,17 +184,16 @@ class Compensator:
     ) -> None:
         state = delta.fields[name]
         row = rows.get(delta.collection, delta.row)
-        if state is None or row is None or row.fields.get(name) != state or state[2] is None:
+        if state is None or row is None or row.fields.get(name) != state:
             return
-        ancestor = state[2]
-        for _ in range(TREE_DEPTH_MAX):
-            if ancestor == delta.row:
-                break
-            parent = rows.get(delta.collection, ancestor)
+
+        def parent_of(above: str) -> str | None:
+            parent = rows.get(delta.collection, above)
             link = None if parent is None else parent.fields.get(name)
-            if link is None or link[2] is None:
-                return
-            ancestor = link[2]
+            return None if link is None else link[2]
+
+        if not closes_cycle(delta.row, state[2], parent_of):
+            return
         before = rows.original(delta.collection, delta.row)
         kept = None if before is None else before.fields.get(name)
         value = None if kept is None else kept[2]

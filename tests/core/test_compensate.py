@@ -1,6 +1,7 @@
 """The checks over several rows: typed rejections, and changes of the primary's own."""
 
 from itertools import count
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from core import (
 )
 from core import compensate as checks
 from core.compensate import Compensator, constrained_collections
+from core.crdt import tree_parent
 from core.ids import PRIMARY
 from core.judge import LostWrite, Verdict
 from core.row import RowDelta, RowState
@@ -89,7 +91,7 @@ class Rows:
         self.loads = []
 
     def put(self, collection, row, space=N, *, alive=True, **values):
-        states = {
+        states: dict[str, Any] = {
             name: value if isinstance(value, list) else [H, AUTHOR, value]
             for name, value in values.items()
         }
@@ -533,7 +535,7 @@ def test_a_cycle_by_the_primary_s_own_change_is_nobody_s_loss(primary):
 
 @pytest.mark.parametrize(("rows", "is_taken_back"), [(4, False), (5, True)])
 def test_a_chain_that_is_too_long_counts_as_a_cycle(primary, monkeypatch, rows, is_taken_back):
-    monkeypatch.setattr(checks, "TREE_DEPTH_MAX", 4)
+    monkeypatch.setattr(tree_parent, "TREE_DEPTH_MAX", 4)
     for number in range(rows):
         above = {"under": f"r{number - 1}"} if number else {}
         primary.rows.put("outline", f"r{number}", **above)
