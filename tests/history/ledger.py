@@ -238,15 +238,17 @@ class Ledger:
         stamps = _stamps(tale)
         for n, claims in by_device.items():
             counters = sorted(claims)
-            low = 0
-            for counter in counters:
+            untils = _next_sequences(claims[counter] for counter in reversed(counters))
+            low = after = 0
+            for counter, until in zip(counters, reversed(untils), strict=True):
                 claim = claims[counter]
                 h = claim.origin.h
                 # Where clocks have jumped, a phone's value may be another write's at the primary.
-                if claim.h is None and h and h > low and _may_be_of(claim, stamps.get((h, n))):
+                if claim.h is None and h and h > low and after < stamps.get((h, n), 0) <= until:
                     claim.h = h
                 low = claim.h or low + 1
                 claim.low = low
+                after = claim.s or after
             high = float("inf")
             for counter in reversed(counters):
                 claim = claims[counter]
@@ -289,6 +291,10 @@ def _stamps(tale):
     return found
 
 
-def _may_be_of(claim, sequence):
-    """Tell whether a stamp, in rows from a sequence on, may be that of a merged write."""
-    return sequence is not None and (claim.s is None or sequence >= claim.s)
+def _next_sequences(claims):
+    """Return up to which sequence each of a device's claims, the last first, was merged."""
+    until, found = float("inf"), []
+    for claim in claims:
+        until = claim.s or until
+        found.append(until)
+    return found
