@@ -375,6 +375,38 @@ async def test_a_stale_welcome_lets_nothing_wait_again(world):
     assert (seen(ann, Airfield, row).visits, ann.pending()) == (3, [])
 
 
+async def test_rows_of_a_database_that_lacks_what_another_had_judged_let_it_wait_again(world):
+    """The node that greets had led itself, and has not heard yet of what the one before it lost."""
+    world.fleet.standing.safe = 0
+    ann, bob = world.phone("ann"), world.phone("bob")
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    await world.sync(bob)
+    await world.fleet.copy()
+    ann.edit(Airfield, row, visits=Add(2))
+    await world.sync(ann)
+    await world.fleet.take_over()
+    for _ in range(3):
+        bob.edit(Airfield, row, visits=Add(4))
+    await world.sync(bob)
+    world.fleet.standing._is_replica = True  # one that is behind what the phone has had judged
+    greeted = []
+
+    def unpushed(message):
+        greeted.append(message)
+        if isinstance(message, Push):
+            raise LinkLost("tunnel")
+
+    await world.sync(ann, trouble=unpushed)
+    assert ann.store.cursor.database == "database-2"
+    assert not any(isinstance(message, Push) for message in greeted), "nothing seemed to wait"
+    assert seen(ann, Airfield, row).visits == 15
+    assert [entry.counter for entry in ann.store.waiting()] == [2]
+    world.fleet.standing._is_replica = False
+    await world.sync(ann)
+    assert (await world.visits(row), ann.pending()) == (15, [])
+
+
 async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_replicated(world):
     world.fleet.standing.safe = 0
     ann = world.phone("ann")

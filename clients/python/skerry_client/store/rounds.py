@@ -86,6 +86,7 @@ class Rounds:
         self._note_replaced(page)
         if page.cursor.database != self._rows_of:
             self._compare(None)
+            self._revive_lost(page)
         last, _, _ = self._fill(page, self._filling.has)
         for staged in chain(self._staged(), (last,)):
             self._drop(staged)
@@ -247,6 +248,14 @@ class Rounds:
         cursor, is_reset = self._meta.cursor, last.reset or self._meta.get("staged_reset")
         if cursor is not None and not is_reset and cursor.database != last.cursor.database:
             self._meta.put_replaced(self._meta.replaced | {cursor.database})
+
+    def _revive_lost(self, page: Page) -> None:
+        """Let wait again what another database than the round's has judged, and that one has not.
+
+        A node that was behind may have greeted this phone, and has told nothing of it.
+        """
+        judged = self._meta.judged(page.cursor.database)
+        self._queue.revive(after=max(page.merged_through, judged))
 
     @property
     def _rows_of(self) -> str | None:
