@@ -181,20 +181,22 @@ class Ledger:
         return [claim for claim in claims if claim.origin.claims[-1] is claim]
 
     def _settle_judged(self):
-        before = {}
+        before, counting = {}, set()
         for database, event in self._judged:
-            if (claim := self.taken.get((event["n"], event["c"]))) is not None:
+            identity = event["n"], event["c"]
+            if (claim := self.taken.get(identity)) is not None:
                 claim.times.add(event["h"])
+                claim.verdicts.add((database, event["o"]))
             if database is not None and not self.is_valid(database, event["s"]):
-                before[event["n"], event["c"]] = event["h"]
+                before[identity] = event["h"]
                 continue
             self.sequences.append(event["s"])
+            counting.add(identity)
             if claim is not None:
                 claim.h, claim.s, claim.outcome = event["h"], event["s"], event["o"]
-                before.pop((event["n"], event["c"]), None)
         for identity, h in before.items():
             # Judged by the database that a backup was taken of, and never again: its word stands.
-            if identity in self.taken and identity in self.outcome:
+            if identity not in counting and identity in self.taken and identity in self.outcome:
                 self.taken[identity].h = h
 
     def _settle_collected(self):

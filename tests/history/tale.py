@@ -40,12 +40,13 @@ class Origin:
 class Claim:
     """One identity of an origin. `told` are outcomes phones were told: (index, phone, outcome, s,
     h, code, database, via). `confirmed` are the dots its author's confirmed rows had when it wrote,
-    `times` its times by every database that judged it, those that were replaced too.
+    `times` its times by every database that judged it, those that were replaced too, and `verdicts`
+    what they decided: (database, outcome).
     """
 
     __slots__ = (
         "accepted_by", "c", "changes", "confirmed", "h", "high", "index", "installation", "low",
-        "ns", "origin", "outcome", "s", "times", "told",
+        "ns", "origin", "outcome", "s", "times", "told", "verdicts",
     )  # fmt: skip
 
     def __init__(self, origin, *, installation, n, c, changes, index):
@@ -54,7 +55,7 @@ class Claim:
         self.changes, self.index = changes, index
         self.told, self.accepted_by, self.confirmed = [], set(), {}
         self.outcome = self.h = self.s = None
-        self.times = set()
+        self.times, self.verdicts = set(), set()
         self.low, self.high = 0, float("inf")
         origin.claims.append(self)
 
@@ -125,6 +126,7 @@ class Tale:
         self.looks = []
         self.views = []  # (index, phone, event, own origins of that moment)
         self.versions = {}  # index of a view -> the app's version then
+        self.databases = {}  # index of a view -> the database that the phone knew last
         self.complaints = []  # (index, what): the history itself cannot be
         self.ledger = Ledger()
         self.quiet = None
@@ -347,6 +349,7 @@ class Tale:
     def _view(self, index, event):
         phone = self.phone(event["p"])
         self.views.append((index, phone.name, event, list(phone.own), phone.rows))
+        self.databases[index] = phone.database
         if phone.version is not None:
             self.versions[index] = phone.version
 

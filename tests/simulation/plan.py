@@ -106,6 +106,12 @@ class Drawing:
             chosen = []  # some runs have no faults at all: they must be right too
         for name in chosen:
             getattr(self, f"_{name}")()
+        if chosen and len(self.edges) == 2 and not NOT_WITH_TWO_PROMOTED.intersection(chosen):
+            # Drawn apart, so that it came after the other families without changing their seeds.
+            self.chance = random.Random(f"{self.seed} two promoted")
+            if self.chance.random() < TWO_PROMOTED:
+                chosen.append("two_promoted")
+                self._two_promoted()
         self.actions.sort(key=lambda action: (action.at_s, action.do, action.to))
         return Plan(
             self.seed,
@@ -236,6 +242,16 @@ class Drawing:
             self.add(at_s, "isolate", "primary", seconds=10)
             self.add(at_s + 1, "promote", edge, force=True)
 
+    def _two_promoted(self):
+        """The primary is lost, and two edges are promoted while they cannot hear each other."""
+        one, other = self.chance.sample(self.edges, 2)  # a third one would lose what it had read
+        at_s, seconds = self.moment(0.1, 0.4), self.chance.choice((5, 8))
+        self.add(at_s, "lose_node", "primary")
+        self.add(at_s + 0.1, "isolate", one, seconds=4 * SECONDS)
+        self.add(at_s + 1, "promote", one, force=True)
+        self.add(at_s + 1.1, "promote", other, force=True)
+        self.add(at_s + seconds, "agree", one)
+
     def _restores(self):
         at_s = self.moment(0.05, 0.5)
         self.add(at_s, "back_up_primary", "")
@@ -284,6 +300,9 @@ FAMILIES = {
     "members": 0.4,
 }
 """How often a seed has each family of faults."""
+TWO_PROMOTED = 0.15
+NOT_WITH_TWO_PROMOTED = frozenset({"hand_overs", "promotions", "restores", "regions"})
+"""Whoever sees one of two primaries only does not do these as well."""
 
 
 def draw(seed):

@@ -21,6 +21,7 @@ from tests.simulation.plan import SPACES, WEEK_MS
 from tests.simulation.survey import make_app
 from tests.simulation.world import World
 
+AGREE_S_MAX = 30.0
 RESTORE_S = 0.05
 MARK_AHEAD = 1_000
 SETTLE_S_MAX = 400.0
@@ -339,6 +340,24 @@ class Run:
                 return True
             await asyncio.sleep(0.2)
         return False
+
+    async def _do_agree(self, name):
+        """Let a node hear the others again, and wait until one leads where there were two.
+
+        What phones are told meanwhile may be of the database that is set back, whenever that is.
+        """
+        world = self.world
+        for other in world.node_names:
+            if other != name:
+                world.network.heal(name, other)
+        deadline_s = world.loop.time() + AGREE_S_MAX
+        while world.loop.time() < deadline_s:
+            world.operator("promote-force", node="")
+            leading = [node for node in world.nodes() if node.role is Role.PRIMARY]
+            if len(leading) < 2 and await self._find_leader(seconds_max=0.1):
+                break
+            await asyncio.sleep(0.2)
+        world.operator("promote-force", node=world.leader)
 
     def _do_lose_node(self, name):
         node = self.world.machines[name]

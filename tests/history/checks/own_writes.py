@@ -80,9 +80,13 @@ def _is_told(tale, origin, phone, index, outcomes):
 
 
 def _is_known_judged(tale, origin, phone, index, outcomes):
-    """Tell whether the primary had judged it so, and the phone knew that it was judged."""
+    """Tell whether the primary had judged it so, and the phone knew that it was judged; one that
+    was set back since may have judged otherwise than what counts.
+    """
+    database = tale.databases[index]
     return any(
-        claim.outcome in outcomes and tale.was_passed(phone, claim, index)
+        (claim.outcome in outcomes or any((database, o) in claim.verdicts for o in outcomes))
+        and tale.was_passed(phone, claim, index)
         for claim in origin.claims
     )
 
