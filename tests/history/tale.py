@@ -76,7 +76,7 @@ class Phone:
         self.person = ""
         self.installation, self.n = "", 0
         self.version = None
-        self.database = None
+        self.database = self.rows_of = None
         self.numberings = defaultdict(dict)  # (installation, n) -> counter -> claim
         self.queue = {}  # counter -> claim, as numbered now
         self.own = {}  # origin -> None, in the order they were made
@@ -126,7 +126,7 @@ class Tale:
         self.looks = []
         self.views = []  # (index, phone, event, own origins of that moment)
         self.versions = {}  # index of a view -> the app's version then
-        self.databases = {}  # index of a view -> the database that the phone knew last
+        self.rows_of = {}  # index of a view -> the database that the phone's rows were of
         self.complaints = []  # (index, what): the history itself cannot be
         self.ledger = Ledger()
         self.quiet = None
@@ -202,7 +202,7 @@ class Tale:
             phone.numberings = defaultdict(dict, {k: dict(v) for k, v in other.numberings.items()})
             phone.own = dict(other.own)
             phone.sources = {**other.sources, name: index}
-            phone.database = other.database
+            phone.database, phone.rows_of = other.database, other.rows_of
         is_renumbered = phone.installation == event["i"] and phone.n not in {0, event["n"]}
         phone.installation, phone.n = event["i"], event["n"]
         is_new = (event["i"], event["n"]) not in phone.numberings
@@ -332,7 +332,7 @@ class Tale:
         look.person, look.version = phone.person, phone.version
         look.is_set_back = look.why == "start" and phone.came_from != ""
         if event["database"] is not None:
-            phone.database = event["database"]
+            phone.database = phone.rows_of = event["database"]
             phone.note_replicated(event)
         if event.get("m"):
             phone.through.append((index, phone.n, event["m"], True))
@@ -349,7 +349,7 @@ class Tale:
     def _view(self, index, event):
         phone = self.phone(event["p"])
         self.views.append((index, phone.name, event, list(phone.own), phone.rows))
-        self.databases[index] = phone.database
+        self.rows_of[index] = phone.rows_of
         if phone.version is not None:
             self.versions[index] = phone.version
 

@@ -80,10 +80,10 @@ def _is_told(tale, origin, phone, index, outcomes):
 
 
 def _is_known_judged(tale, origin, phone, index, outcomes):
-    """Tell whether the primary had judged it so, and the phone knew that it was judged; one that
-    was set back since may have judged otherwise than what counts.
+    """Tell whether the primary had judged it so, and the phone knew that it was judged. One whose
+    rows the phone had may have been set back since, and judged otherwise than what counts.
     """
-    database = tale.databases[index]
+    database = tale.rows_of[index]
     return any(
         (claim.outcome in outcomes or any((database, o) in claim.verdicts for o in outcomes))
         and tale.was_passed(phone, claim, index)
