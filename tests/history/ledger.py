@@ -165,20 +165,21 @@ class Ledger:
             for database, event in self._judged
             if (event["n"], event["c"]) == identity and self.is_valid(database, event["s"])
         }
-        for found in (
-            [
-                claim
-                for claim in claims
-                # A copy whose clock is behind may give the same time again: later than judged.
-                if claim.origin.h in judged
+
+        def was_judged(claim):
+            # A copy whose clock is behind may give the same time again: later than judged.
+            return (
+                claim.origin.h in judged
                 and claim.index < self._judged_at[*identity, claim.origin.h]
-            ],
-            [claim for claim in claims if any(self.is_valid(t[6], t[3] or 1) for t in claim.told)],
-            [claim for claim in claims if claim.told],
-        ):
-            if found:
-                return found
-        return [claim for claim in claims if claim.origin.claims[-1] is claim]
+            )
+
+        def was_told_what_counts(claim):
+            return any(self.is_valid(told[6], told[3] or 1) for told in claim.told)
+
+        found = []
+        for may_be in (was_judged, was_told_what_counts, lambda claim: bool(claim.told)):
+            found = [claim for claim in found or claims if may_be(claim)] or found
+        return found or [claim for claim in claims if claim.origin.claims[-1] is claim]
 
     def _settle_judged(self):
         before, counting = {}, set()
