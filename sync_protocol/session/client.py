@@ -14,7 +14,7 @@ Invariants
       for another after a delay: only a hello tells of mutations that nobody has any more
   S7  of another database than the one that has welcomed the device, outcomes settle nothing and
       pages are not taken, but of one that goes on from it, which alone counts then; if that node
-      was behind, the one that was read last counts too
+      was behind, the one that was read last counts too, until another is read
   S8  nobody is greeted by a database that the one greeted or read last goes on from: its primary
       was replaced, and does not know it
 """

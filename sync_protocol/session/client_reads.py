@@ -113,12 +113,15 @@ def page(session: ClientSession, event: Page) -> ClientState:
     session.is_behind = event.stale
     if event.stale and event.cursor == asked_for:
         return session.wait_for_the_node()
-    if event.cursor.database not in session.databases:
-        # It goes on from the one that was greeted if it knows a cursor of that one. Else the node
-        # has not heard of that yet, and sequences of the two say nothing about one another (S7).
-        if asked_for is None or asked_for.database not in session.databases:
-            raise MalformedMessage("a page is of another database than the one greeted")
-        session.databases = frozenset({"", event.cursor.database})
+    database = event.cursor.database
+    # It goes on from the one that was greeted if it knows a cursor of that one. Else the node has
+    # not heard of that yet, and sequences of the two say nothing about one another (S7).
+    if database not in session.databases and (
+        asked_for is None or asked_for.database not in session.databases
+    ):
+        raise MalformedMessage("a page is of another database than the one greeted")
+    if session.cursor is None or database != session.cursor.database:
+        session.databases = frozenset({"", database})
     if not event.stale:
         session.attempt = 0
     if not event.more:

@@ -1046,6 +1046,24 @@ def test_a_stale_welcome_lets_pages_of_the_database_that_was_read_count():
     assert names(receive(session, LAST)) == ["ApplyRound"]
 
 
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("cursor", [CURSOR, None])
+def test_once_another_database_is_read_the_one_read_before_counts_no_more(cursor, more):
+    """A push of a roaming phone may still reach the primary that was replaced."""
+    session = ClientSession()
+    session.handle(on.Connected(msgspec.structs.replace(HELLO, cursor=cursor)))
+    receive(session, msgspec.structs.replace(WELCOME, database="next", stale=True))
+    session.handle(on.PushReady(None))
+    checkpoint = None if more else Checkpoint(3, {})
+    receive(session, Page(Cursor("next", 3), more=more, checkpoint=checkpoint, reset=True))
+    session.handle(on.QueueChanged())
+    session.handle(on.PushReady(PUSH, through=5))
+    with pytest.raises(MalformedMessage, match="another database"):
+        receive(session, Pushed(5, 11, merged=[(5, 5, 11)], database=CURSOR.database))
+    taken = receive(session, Pushed(5, 3, merged=[(5, 5, 3)], database="next"))
+    assert names(taken)[0] == "Settle"
+
+
 def test_a_node_that_is_behind_greets_who_has_read_nothing():
     session = ClientSession()
     session.handle(on.Connected(msgspec.structs.replace(HELLO, cursor=None)))
