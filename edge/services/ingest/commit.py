@@ -10,6 +10,7 @@ Invariants
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,8 @@ class GroupCommit:
         self._compensator = Compensator(app, unit, self._tick)
         self._unique = {name for name, declared in app.collections.items() if declared.unique}
         self._devices: dict[int, DeviceRecord] = {}
+        self._hashes: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
+        """By device and counter, the payload hashes of what this commit has taken."""
         self._roles: dict[tuple[str, str], MemberRecord | None] = {}
 
     def run(self, group: Sequence[PreparedPush], *, one_by_one: bool = False) -> CommitResult:
@@ -144,6 +147,7 @@ class GroupCommit:
                 )
                 item.mutation = Mutation(n, MutationCounter(counter), h, mutation.changes)
             device.counter = counter
+            self._hashes[n][counter] = mutation.hash
             taken.items.append(item)
         self._clock.observe(device.effective)
         device.seen_ms = self._now_ms
@@ -165,7 +169,8 @@ class GroupCommit:
         repeated = [m for m in mutations if m.counter <= device.counter]
         if not repeated:
             return mutations
-        same = same_prefix(self._unit, device.n, repeated)
+        unwritten = self._hashes[device.n]
+        same = same_prefix(self._unit, device.n, repeated, unwritten=unwritten)
         if same == 0:
             raise ClonedDevice(
                 "This device number is used by another copy of the device.",
@@ -181,7 +186,7 @@ class GroupCommit:
             return mutations
         repeat = mutations[0]._replace(counter=device.counter)
         is_repeat = device.counter > 0 and same_prefix(
-            self._unit, device.n, [repeat], believe_unknown=False
+            self._unit, device.n, [repeat], unwritten=self._hashes[device.n], believe_unknown=False
         )
         first = device.counter if is_repeat else device.counter + 1
         return [m._replace(counter=first + index) for index, m in enumerate(mutations)]

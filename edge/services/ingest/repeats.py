@@ -10,7 +10,7 @@ from sync_protocol.messages.pushed import Receipt
 from sync_protocol.mutations import HASH_BYTES, UNKNOWN_HASH
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edge.ports.records import ReceiptRecord
     from edge.ports.stores import Unit
@@ -20,13 +20,21 @@ RECEIPTS_MAX: Final = 5_000
 
 
 def same_prefix(
-    unit: Unit, n: int, repeated: Sequence[PreparedMutation], *, believe_unknown: bool = True
+    unit: Unit,
+    n: int,
+    repeated: Sequence[PreparedMutation],
+    *,
+    unwritten: Mapping[int, bytes] | None = None,
+    believe_unknown: bool = True,
 ) -> int:
     """Return how many mutations at the start of `repeated` carry the payloads they had.
 
+    `unwritten` are hashes, by counter, of what the same commit takes, and has no receipts of yet.
     Those whose receipts retention has dropped are believed, unless told otherwise.
     """
     known = _known(unit, n, repeated[0].counter, repeated[-1].counter)
+    if unwritten:
+        known |= unwritten
     for count, mutation in enumerate(repeated):
         stored = known.get(mutation.counter)
         if stored != mutation.hash and not (stored is None and believe_unknown):

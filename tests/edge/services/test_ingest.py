@@ -95,6 +95,31 @@ async def test_the_same_identity_with_another_payload_is_a_clone(node):
     assert ("item", "i3") not in await node.rows()
 
 
+@pytest.mark.parametrize("has_more", [False, True])
+async def test_a_copy_s_push_in_the_same_commit_is_one_too(node, has_more):
+    """Nothing is stored yet of what the first one sends; the second must not be told it merged."""
+    ann = await node.device("ann")
+    await ann.push(insert("item", "i1", visits={"add": 1}))
+    same, mine = ann.mutation(edit("item", "i1", visits={"add": 2})), edit("item", "i1", title="me")
+    other = WireMutation(3, ann.clock(), [insert("item", "i2", title="the copy's")])
+    sends = [ann.send(same, ann.mutation(mine)), ann.send(same, other)]
+    if not has_more:
+        for send in sends:
+            send.close()
+        copied = WireMutation(2, ann.clock(), [insert("item", "i2", title="the copy's")])
+        sends = [ann.send(same), ann.send(copied), ann.send(same)]
+    answers = await asyncio.gather(*sends, return_exceptions=True)
+    if has_more:
+        assert outcomes(answers[0]) == {2: "merged", 3: "merged"}
+        assert outcomes(answers[1]) == {2: "merged"}, "as far as it repeats what is known (I4)"
+    else:
+        assert outcomes(answers[0]) == outcomes(answers[2]) == {2: "merged"}
+        assert isinstance(answers[1], ClonedDevice)
+    assert ("item", "i2") not in await node.rows()
+    assert await node.value("item", "i1", "visits") == 3
+    await node.check()
+
+
 async def test_the_same_payload_in_json_form_is_the_same_mutation(node):
     ann = await node.device("ann")
     mutation = ann.mutation(insert("item", "i1", visits={"add": 1}))
