@@ -136,6 +136,15 @@ def a_receipt_for_nothing(events):
     put_before(events, find(events, "quiet"), {**receipt, "c": 9, "to": 9})
 
 
+def two_mutations_under_one_identity(events):
+    made, receipt = find(events, "made", p="b", c=4), find(events, "receipt", p="b", c=4)
+    clone = {"e": "opened", "p": "c", "person": "bob", "i": "i-b", "n": BOB, "c": 3}
+    other = {**made, "p": "c", "h": at(11), "changes": [change("item", "x", fields={"best": 1})]}
+    for event in ({**clone, "from": "clone:b"}, other, {**receipt, "p": "c"}):
+        put_before(events, find(events, "quiet"), event)
+    put_before(events, find(events, "quiet"), {"e": "lost", "p": "c"})
+
+
 def one_mutation_under_two_identities(events):
     quiet = find(events, "quiet")
     renumbered = {"e": "renumbered", "p": "b", "i": "i-c", "n": 0, "pairs": [[1, at(4)]]}
@@ -359,6 +368,7 @@ BROKEN = [
     (a_mutation_that_nobody_made, {"H03"}),
     (a_receipt_for_nothing, {"H03"}),
     (one_mutation_under_two_identities, {"H03"}),
+    (two_mutations_under_one_identity, {"H03"}),
     (half_a_mutation_at_a_phone, {"H04"}),
     (half_a_mutation_at_an_edge, {"H04"}),
     (a_write_is_not_shown, {"H05"}),

@@ -1,16 +1,19 @@
 """H03 exactly one outcome: whoever tells it, and however often.
 
 Decided: all that phones are told of one mutation is the same outcome; the ledger says the same; a
-mutation is merged under one identity only; one identity is one mutation; the ledger holds no
-mutation that nobody made; nobody is told of a counter that was never used.
+mutation is merged under one identity only; one identity is one mutation, and no push of another one
+is told its outcome; the ledger holds no mutation that nobody made; nobody is told of a counter that
+was never used.
 
 Excused: `accepted` is not an outcome; after `promote-force` or `restore` a mutation is judged anew,
 and what is told from then on must be the same; what a primary told that had been replaced by then,
 before or after what counts; between copies of a phone that nothing tells apart (one was restored
-before it heard) nothing is decided; and once a backup of the database was restored, each copy of a
+before it heard) nothing is decided; outcomes that retention had dropped (sequence 0); and once a backup of the database was restored, each copy of a
 phone may have taken a new number of its own for the same mutation, because the database had
 forgotten the old one.
 """
+
+from collections import defaultdict
 
 from tests.history.tale import FINAL, IN_EFFECT, PRIMARY
 
@@ -39,6 +42,7 @@ def check(evidence):
         }
         if len(merged) > 1:
             yield origin.index, f"{origin} was merged under {sorted(merged)}"
+    yield from _two_of_one(evidence)
     yield from _ghosts(evidence)
 
 
@@ -66,6 +70,22 @@ def _told(evidence, claim, forks):
     is_later = any(at > previous[0] for at in forks)
     if is_taken and ledger.has_outcomes and claim.outcome != previous[2] and not is_later:
         yield previous[0], f"{claim} was told {previous[2]}, and the ledger says {claim.outcome}"
+
+
+def _two_of_one(evidence):
+    """Yield identities under which two mutations were told, by answers to pushes, that they count:
+    a server compares payloads.
+    """
+    by_identity = defaultdict(dict)
+    for claim in evidence.tale.claims:
+        for told in claim.told:
+            has_sequence = evidence.tale.events[told[0]]["s"] > 0
+            if told[7] == "push" and has_sequence and _counts(evidence.tale, told):
+                by_identity[claim.n, claim.c].setdefault(claim.origin, told)
+    for identity, told_of in by_identity.items():
+        if len(told_of) > 1:
+            first, second = list(told_of)[:2]
+            yield told_of[second][0], f"{identity} was told to be {first}, and to be {second}"
 
 
 def _counts(tale, told):
