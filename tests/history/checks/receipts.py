@@ -8,9 +8,9 @@ was never used.
 Excused: `accepted` is not an outcome; after `promote-force` or `restore` a mutation is judged anew,
 and what is told from then on must be the same; what a primary told that had been replaced by then,
 before or after what counts; between copies of a phone that nothing tells apart (one was restored
-before it heard) nothing is decided; outcomes that retention had dropped (sequence 0); and once a backup of the database was restored, each copy of a
-phone may have taken a new number of its own for the same mutation, because the database had
-forgotten the old one.
+before it heard) nothing is decided; outcomes that retention had dropped (sequence 0); and once a
+backup of the database was restored, each copy of a phone may have taken a new number of its own for
+the same mutation, because the database had forgotten the old one.
 """
 
 from collections import defaultdict
