@@ -233,8 +233,17 @@ class FaultFleet:
     # --- who leads ---------------------------------------------------------------------------
 
     def promote(self, name, *, force):
-        """Make an edge the primary, and wait until it says so."""
-        answer = self.ask("POST", "/v1/operator/fleet/promote", node=name, json={"force": force})
+        """Make an edge the primary, and wait until it says so; it may be starting again."""
+        deadline = time.monotonic() + TAKE_OVER_SECONDS_MAX
+        while True:
+            try:
+                answer = self.ask(
+                    "POST", "/v1/operator/fleet/promote", node=name, json={"force": force}
+                )
+                break
+            except httpx.ConnectError:
+                assert time.monotonic() < deadline, f"{name} cannot be reached"
+                time.sleep(POLL_S)
         assert answer.is_success, answer.text
         self.leader = name
         self._wait_for_leader(answer.json()["epoch"])

@@ -14,7 +14,7 @@ from sync_protocol.messages.page import Checkpoint, Page
 from sync_protocol.messages.poke import Poke
 from sync_protocol.messages.pull import Pull
 from sync_protocol.messages.push import Push
-from sync_protocol.messages.pushed import Pushed
+from sync_protocol.messages.pushed import Pushed, Receipt
 from sync_protocol.messages.welcome import Welcome
 from tests.clients.python.links import check
 from tests.clients.python.node_link import Fleet
@@ -405,6 +405,35 @@ async def test_rows_of_a_database_that_lacks_what_another_had_judged_let_it_wait
     world.fleet.standing._is_replica = False
     await world.sync(ann)
     assert (await world.visits(row), ann.pending()) == (15, [])
+
+
+async def test_a_node_behind_lets_nothing_wait_again_that_its_database_is_known_to_have_judged(
+    world,
+):
+    """The primary has answered a push, and an edge that has not read so far gives the rows."""
+    ann = world.phone("ann")
+    store = ann.store
+    row = ann.insert(Airfield, space=NORTH, visits=Add(1))
+    await world.sync(ann)
+    world.fleet.standing.safe = 0
+    for delta in (2, 4, 8):
+        ann.edit(Airfield, row, visits=Add(delta))
+    welcome = Welcome(1, store.device, "next", 9, 1, "", 0, "reset", 1, replaced=["database-1"])
+    store.greet(welcome)
+    refused = Receipt(3, "rejected", 12, code="no")
+    told = Pushed(4, 12, merged=[(2, 2, 10), (4, 4, 11)], receipts=[refused], database="next")
+    store.record(told)
+    page = Page(Cursor("next", 9), more=False, checkpoint=Checkpoint(9, {}), merged_through=1)
+    store.finish(msgspec.structs.replace(page, stale=True))
+    assert store.waiting() == []
+    assert seen(ann, Airfield, row).visits == 1 + 2 + 8
+    assert [entry[:2] for entry in queue_of(world)] == [
+        (2, "merged"),
+        (3, "rejected"),
+        (4, "merged"),
+    ]
+    store.finish(msgspec.structs.replace(page, cursor=Cursor("later", 9)))
+    assert [entry.counter for entry in store.waiting()] == [2, 3, 4], "another one has not"
 
 
 async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_replicated(world):

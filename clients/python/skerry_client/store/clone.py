@@ -66,6 +66,7 @@ def become_new(
     meta.put("device", None)
     meta.put("counter", len(waiting))
     meta.put("judged_by", None)
+    meta.put("told_by", None)
     meta.put("former", 0)  # the next welcome says up to where rows tell of what is left behind
 
 

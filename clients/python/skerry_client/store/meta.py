@@ -86,6 +86,17 @@ class Meta:
         self.put("judged_by", database)
         self.put("judged", counter)
 
+    def told(self, database: str) -> int:
+        """Return the last counter of which a database's own outcome has come, by whatever way."""
+        told = self.get("told", 0) if self.get("told_by") == database else 0
+        return max(told, self.judged(database))
+
+    def note_told(self, database: str, counter: int) -> None:
+        """Note that an answer named a database and its outcome of a counter."""
+        counter = max(self.told(database), counter)
+        self.put("told_by", database)
+        self.put("told", counter)
+
     @property
     def replaced(self) -> frozenset[str]:
         """The databases that the one greeted or read last goes on from."""

@@ -254,8 +254,8 @@ class Rounds:
 
         A node that was behind may have greeted this phone, and has told nothing of it.
         """
-        judged = self._meta.judged(page.cursor.database)
-        self._queue.revive(after=max(page.merged_through, judged))
+        told = self._meta.told(page.cursor.database)
+        self._queue.revive(after=max(page.merged_through, told))
 
     @property
     def _rows_of(self) -> str | None:
