@@ -1,6 +1,7 @@
 """Taking mutations in: exactly once, in order, whole or not at all, each with one final outcome."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 import pytest
@@ -108,7 +109,7 @@ async def test_a_copy_s_push_in_the_same_commit_is_one_too(node, has_more):
             send.close()
         copied = WireMutation(2, ann.clock(), [insert("item", "i2", title="the copy's")])
         sends = [ann.send(same), ann.send(copied), ann.send(same)]
-    answers = await asyncio.gather(*sends, return_exceptions=True)
+    answers: list[Any] = await asyncio.gather(*sends, return_exceptions=True)
     if has_more:
         assert outcomes(answers[0]) == {2: "merged", 3: "merged"}
         assert outcomes(answers[1]) == {2: "merged"}, "as far as it repeats what is known (I4)"
