@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from skerry_client.fold import FINAL
 from skerry_client.store.confirmed import space_digests
 from skerry_client.store.filling import Filling, clear
 from sync_protocol.codec import decode_space_rows, encode_space_rows
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sync_protocol.messages.page import Rows
     from sync_protocol.messages.poke import Poke
     from sync_protocol.messages.provisional import ProvisionalMutation
+    from sync_protocol.messages.pushed import Receipt
     from sync_protocol.messages.repaired import Repaired
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -149,6 +151,22 @@ class Rounds:
             self._compare(None)
         elif database not in {"", self._meta.database}:
             self._compare(database)
+
+    def record_receipts(
+        self, merged: Iterable[tuple[int, int, int]], receipts: Iterable[Receipt], database: str
+    ) -> None:
+        """Note outcomes that answer a push, and whose the final ones are ("": there are none)."""
+        through = 0
+        self.note_outcomes(database)
+        for first, last, sequence in merged:
+            self._queue.merged(first, last, sequence)
+            through = max(through, last)
+        for receipt in receipts:
+            self._queue.judge(receipt)
+            if receipt.outcome in FINAL:
+                through = max(through, receipt.counter)
+        if database and through:
+            self._meta.note_told(database, through)
 
     def prune(self, replicated: int) -> None:
         """Drop or retain what has its receipt (Q3); `replicated` is news of the same database."""

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from core.clock import HybridClock, saturated
-from skerry_client.fold import FINAL
 from skerry_client.store.clone import become_new, revive_lost
 from skerry_client.store.collector import collector_paused
 from skerry_client.store.confirmed import Confirmed, bucket_digests, space_digests
@@ -221,18 +220,8 @@ class Store:
 
         `database`: the one that final outcomes are of, "" when there are none.
         """
-        through = 0
         with self._write():
-            self._rounds.note_outcomes(database)
-            for first, last, sequence in merged:
-                self._queue.merged(first, last, sequence)
-                through = max(through, last)
-            for receipt in receipts:
-                self._queue.judge(receipt)
-                if receipt.outcome in FINAL:
-                    through = max(through, receipt.counter)
-            if database and through:
-                self._meta.note_told(database, through)
+            self._rounds.record_receipts(merged, receipts, database)
             self._rounds.prune(replicated)
 
     def note_replicated(self, sequence: int) -> None:
