@@ -123,6 +123,16 @@ class Ledger:
             role = next_role
         return role
 
+    def granted(self, person, space, database):
+        """Return the sequences at which a database, which may have been set back since, gave a
+        person a role in a space.
+        """
+        return [
+            sequence
+            for who, where, sequence, role, by in self._members
+            if (who, where, by) == (person, space, database) and role is not None
+        ]
+
     def is_begun_anew(self, key, claim, sequence):
         """Tell whether a row of a sequence was inserted again after a tombstone that had a claim's
         writes was dropped: of the row before it nothing is left.
@@ -189,7 +199,8 @@ class Ledger:
                 claim.times.add(event["h"])
                 claim.verdicts.add((database, event["o"]))
             if database is not None and not self.is_valid(database, event["s"]):
-                before[identity] = event["h"]
+                if database in self._kept:
+                    before[identity] = event["h"]
                 continue
             self.sequences.append(event["s"])
             counting.add(identity)

@@ -24,7 +24,7 @@ def check(evidence):
     for look in tale.looks:
         if look.is_server:
             continue
-        known.setdefault(look.viewer, []).append((look.index, look.event["spaces"]))
+        known.setdefault(look.viewer, []).append((look.index, look.event["spaces"], look.sequence))
         if look.is_valid:
             yield from _look(evidence, look, spaces_of.get(look.person, ()))
     yield from _views(evidence, known)
@@ -65,27 +65,31 @@ def _look(evidence, look, spaces):
 
 def _views(evidence, known):
     for index, phone, event, own, _ in evidence.tale.views:
-        spaces = {}
-        for at, told in known.get(phone, ()):
+        spaces, cursor = {}, 0
+        for at, told, sequence in known.get(phone, ()):
             if at > index:
                 break
-            spaces = told
+            spaces, cursor = told, sequence
         mine = None
         for row in event["rows"]:
             if row[2] in spaces or not row[3][0] or not (row[2] or row[3][2]):
                 continue  # What is only pending on a row that is not here is shown to nobody.
             if mine is None:
                 mine = {(c["collection"], c["id"]) for origin in own for c in origin.changes}
-            if (row[0], row[1]) not in mine and not _is_member(evidence.tale, phone, row[2], index):
-                yield index, f"{phone} shows {row[0]}/{row[1]} of {row[2]!r}, which it is not in"
+            if (row[0], row[1]) in mine or _was_member(evidence.tale, phone, row[2], cursor, index):
+                continue
+            yield index, f"{phone} shows {row[0]}/{row[1]} of {row[2]!r}, which it is not in"
 
 
-def _is_member(tale, phone, space, index):
-    """Tell whether a node knew by then that the person is in a space, though the phone did not:
-    what is provisional may come a moment before the round that tells of the space.
+def _was_member(tale, phone, space, cursor, index):
+    """Tell whether a node knew by then that the person is in a space, or was after what the phone
+    has read: what is provisional may come a moment before the round that tells of the space, and
+    may be under way when the person is taken out again.
     """
-    person = tale.phones[phone].person
+    person, database = tale.phones[phone].person, tale.rows_of[index]
     sequence = max(
         (look.sequence for look in tale.looks if look.is_server and look.index <= index), default=0
     )
-    return tale.ledger.role(person, space, sequence) is not None
+    return tale.ledger.role(person, space, sequence) is not None or any(
+        cursor < at <= sequence for at in tale.ledger.granted(person, space, database)
+    )
