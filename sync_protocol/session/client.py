@@ -16,7 +16,8 @@ Invariants
       pages are not taken, but of one that goes on from it, which alone counts then; if that node
       was behind, the one that was read last counts too, until another is read
   S8  nobody is greeted by a database that the one greeted or read last goes on from: its primary
-      was replaced, and does not know it
+      was replaced, and does not know it; nor by a node that is behind, under a number that another
+      database than that one gave: what it has merged since would be sent again
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class ClientSession:
         """Whose outcomes count on this link (S7); an answer without any final one names none."""
         self.replaced: frozenset[str] = frozenset()
         """Databases that another goes on from, as the device has learnt (S8)."""
+        self.numbered: tuple[str, int] = ("", 0)
+        """The database greeted or read last, and the device's number there (S8)."""
         self.cursor: Cursor | None = None
         """How far confirmed rows have been read."""
         self.reading: Cursor | None = None

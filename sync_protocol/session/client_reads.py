@@ -30,7 +30,7 @@ def stay(session: ClientSession, _event: object) -> ClientState:
 def connected(session: ClientSession, event: on.Connected) -> ClientState:
     """Say hello; pages kept aside are good only if the store stands where the session does."""
     session.hello = event.hello
-    session.replaced = event.replaced
+    session.replaced, session.numbered = event.replaced, event.numbered
     if event.hello.cursor != session.cursor:
         session.cursor = event.hello.cursor
         session.reading = None
@@ -52,6 +52,9 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
     if event.database in session.replaced and not event.stale:
         # By its word the device would send again what is judged, and lacks what it has dropped.
         raise MalformedMessage("a primary that was replaced does not know it yet")
+    database, number = session.numbered
+    if event.stale and number not in {0, event.device} and event.database != database:
+        raise MalformedMessage("a node that is behind knows this device by another number")
     session.asked = None
     session.device = event.device
     session.databases = frozenset({"", event.database})

@@ -31,11 +31,13 @@ class Received:
 class Connected:
     """Client: messages can be sent now; `hello` is how the device introduces itself.
 
-    `replaced`: the databases that the one read or greeted last goes on from.
+    `replaced`: the databases that the one read or greeted last goes on from; `numbered`: that one,
+    and the number it knows the device by (0: none).
     """
 
     hello: Hello
     replaced: frozenset[str] = frozenset()
+    numbered: tuple[str, int] = ("", 0)
 
 
 @dataclass(frozen=True, slots=True)

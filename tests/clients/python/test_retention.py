@@ -436,6 +436,18 @@ async def test_a_node_behind_lets_nothing_wait_again_that_its_database_is_known_
     assert [entry.counter for entry in store.waiting()] == [2, 3, 4], "another one has not"
 
 
+async def test_who_numbered_a_phone_is_known_from_the_last_welcome_that_counts(world):
+    store = world.phone("ann").store
+    assert store.numbered == ("", 0)
+    welcome = Welcome(1, 7, "a", 30, 1, "", 0, "reset")
+    store.greet(welcome)
+    assert store.numbered == ("a", 7)
+    store.greet(msgspec.structs.replace(welcome, device=8, database="restored"))
+    assert store.numbered == ("restored", 8)
+    store.greet(msgspec.structs.replace(welcome, device=8, database="earlier", stale=True))
+    assert store.numbered == ("restored", 8)
+
+
 async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_replicated(world):
     world.fleet.standing.safe = 0
     ann = world.phone("ann")

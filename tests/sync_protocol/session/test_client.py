@@ -1083,6 +1083,29 @@ def test_a_primary_that_was_replaced_greets_nobody_who_knows_it():
     assert names(effects) == ["BecomeDevice", "PreparePush"], "a node that is behind knows better"
 
 
+@pytest.mark.parametrize(
+    ("numbered", "changes", "is_greeted"),
+    [
+        (("restored", 9), {"stale": True}, False),
+        (("restored", 9), {}, True),
+        (("restored", 7), {"stale": True}, True),
+        (("restored", 0), {"stale": True}, True),
+        (("db", 9), {"stale": True}, True),
+    ],
+)
+def test_a_node_behind_gives_nobody_an_earlier_number_back(numbered, changes, is_greeted):
+    """A restored database has numbered the device anew (S8), and has merged what waited."""
+    session = ClientSession()
+    session.handle(on.Connected(HELLO, numbered=numbered))
+    welcome = msgspec.structs.replace(WELCOME, **changes)
+    if is_greeted:
+        assert names(receive(session, welcome))[0] == "BecomeDevice"
+        return
+    with pytest.raises(MalformedMessage, match="another number"):
+        receive(session, welcome)
+    assert (session.device, session.state) == (0, ClientState.GREETING)
+
+
 @pytest.mark.parametrize("kind", ["cloned-device", "counter-gap"])
 def test_what_a_replaced_primary_says_of_a_device_changes_nothing(kind):
     """A node that is behind has greeted by its database (S8)."""

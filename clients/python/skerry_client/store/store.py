@@ -121,6 +121,12 @@ class Store:
             return self._meta.replaced
 
     @property
+    def numbered(self) -> tuple[str, int]:
+        """The database named last, and this installation's number there (0: it has none)."""
+        with self.lock:
+            return self._meta.database or "", self._meta.device
+
+    @property
     def pull_cursor(self) -> Cursor | None:
         """Where the next pull goes on: behind the last staged page, or at the cursor."""
         with self.lock:
