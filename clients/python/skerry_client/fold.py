@@ -10,12 +10,12 @@ Pure. Invariants
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from core.crdt.field import Field, Write
 from core.errors import FieldError
-from core.row import RowDelta, RowState, merge_delta
+from core.row import UNBORN, RowDelta, RowState, merge_delta
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -60,7 +60,11 @@ class Pending:
 
 
 def fold(confirmed: RowState, pending: Iterable[Pending], fields: Fields) -> RowState:
-    """Return the view of one row: `confirmed` with what `pending` adds, in the given order (F3)."""
+    """Return the view of one row: `confirmed` with what `pending` adds, in the given order (F3).
+
+    A row that neither confirmed rows nor an insert place in a space is not there, whoever restores
+    it: what others have written provisionally may come before the row.
+    """
     view = confirmed
     for mutation in pending:
         if not mutation.is_folded_on(confirmed.sequence):
@@ -68,6 +72,8 @@ def fold(confirmed: RowState, pending: Iterable[Pending], fields: Fields) -> Row
         at = Write(mutation.h, mutation.n, mutation.counter)
         for change in mutation.changes:
             view = fold_change(view, change, at=at, fields=fields, lenses=mutation.lenses)
+    if not view.space:
+        view = replace(view, alive=UNBORN)
     return view
 
 

@@ -126,6 +126,19 @@ def test_an_edit_of_a_row_that_comes_later_shows_then(world):
     assert seen(phone, Airfield, "late").visits == 6
 
 
+def test_a_restore_of_a_row_that_comes_later_shows_nothing_until_a_space_is_known(world):
+    phone = world.phone
+    restored = world.other(2, WireChange("airfield", "later", "restore"))
+    world.show(restored)
+    assert phone.get(Airfield, "later") is None, "it would be in no space"
+    insert = WireChange("airfield", "later", "insert", NORTH, {"name": "now"})
+    world.show(world.other(1, insert), restored)
+    assert seen(phone, Airfield, "later").name == "now"
+    assert phone.store.view("airfield", "later").space == NORTH
+    world.show(restored)
+    assert phone.get(Airfield, "later") is None
+
+
 def test_numbers_of_devices_do_not_leak_into_each_other(world):
     """A dot whose number is 0 is its author's: the phone's own dots are not meant."""
     phone = world.phone

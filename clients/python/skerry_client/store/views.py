@@ -124,15 +124,15 @@ class Views:
         for row_id in ids:
             row = self._row(collection, row_id)
             pending = self.pending_of(collection, row_id, n=n)
-            if row is None:
+            if row is None and not pending:
+                continue
+            if row is None or row[4] is None:
                 if not pending:
+                    statement = f"DELETE FROM {quoted(collection)} WHERE id = ?"
+                    self._connection.execute(statement, (row_id,))
                     continue
                 # The row may yet come: it has to be found here then, as one with pending changes.
                 row = (row_id, _inserted_into(pending), 0, 0, None, None, 0)
-            if row[4] is None and not pending:
-                statement = f"DELETE FROM {quoted(collection)} WHERE id = ?"
-                self._connection.execute(statement, (row_id,))
-                continue
             view = fold(confirmed_of(row), pending, fields)
             self.write(table, view, state=row[4], digest=row[5], is_pending=bool(pending))
 
