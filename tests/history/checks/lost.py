@@ -9,9 +9,10 @@ Excused: what a kill left between intent and local commit; what a backup did not
 lost phones that nobody had accepted; after `restore`, what the database restored did not have, also
 if a phone was told of it later, on the way or by an edge that still held the one before; after
 `promote-force`, which overrules that another node has read further, what an edge had read from the
-primary that was replaced and its phone was told is replicated, and may have dropped; accepted
-ones at an edge that was removed; and accepted ones that a backup of their phone did not have, if
-the phone has given their numbers again since, and the primary judged that first.
+primary that was replaced and its phone was told is replicated, and may have dropped, and what no
+phone has that is left; accepted ones at an edge that was removed; and accepted ones that a backup
+of their phone did not have, if the phone has given their numbers again since, and the primary
+judged that first, or if weeks passed, after which the person's session has ended.
 """
 
 from tests.history.presence import is_fresh
@@ -46,6 +47,8 @@ def _unjudged(evidence):
         if accepted:
             if origin not in alive and all(_is_numbered_again(tale, claim) for claim in accepted):
                 evidence.counted["numbers given again after a backup"] += 1
+            elif origin not in alive and _have_weeks_passed(tale):
+                evidence.counted["sessions ended before a primary came back"] += 1
             elif not operators & {"remove-region", "restore", "promote-force"} or origin in alive:
                 yield origin.index, f"{origin} was accepted by an edge, and never judged"
         elif origin in alive:
@@ -67,6 +70,10 @@ def _is_numbered_again(tale, claim):
         and other.origin.index > set_back[0]
         for (n, counter), other in tale.ledger.taken.items()
     )
+
+
+def _have_weeks_passed(tale):
+    return any(event["e"] == "fault" and event["what"] == "weeks" for event in tale.events)
 
 
 def _taken_back(evidence, claim):
@@ -94,11 +101,10 @@ def _is_excused(tale, claim, told_at, is_set_back):
     for index, event in tale.operators:
         if event["what"] == "restore" and is_set_back:
             return True  # Told by a late message, or by an edge that had not heard of the restore.
-        if index < told_at:
-            continue
-        if event["what"] == "restore":
-            return True
-        if event["what"] == "promote-force" and all(phone.is_lost for phone in owners):
+        if event["what"] == "promote-force" and (is_set_back or index > told_at):
+            if all(phone.is_lost for phone in owners):
+                return True  # Nobody is left who would send it again.
+        elif event["what"] == "restore" and index > told_at:
             return True
     return False
 
