@@ -158,8 +158,10 @@ class Devices:
             raise Unavailable("Only the primary can give a new installation its number.")
         welcome = self._answer(principal, hello, device, unit)
         # The primary may have judged mutations that this replica has not heard of: `merged_through`
-        # must not be taken for the word of a database that has lost them.
-        welcome.stale |= self._standing.is_replica and hello.counter > device.counter
+        # must not be taken for the word of a database that has lost them. Nor may its number for a
+        # device that has no cursor to tell of another database: a restored one gives others.
+        is_unsure = hello.cursor is None or hello.counter > device.counter
+        welcome.stale |= self._standing.is_replica and is_unsure
         return welcome
 
     def _resume(self, cursor: Cursor | None, unit: Unit) -> tuple[Resume, bool]:

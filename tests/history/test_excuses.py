@@ -202,15 +202,27 @@ def test_what_a_replaced_primary_alone_knew_is_kept_by_its_phone(missing):
     assert "H02" in check(events).checks
 
 
-def test_what_an_edge_had_accepted_is_lost_if_nothing_else_has_its_number():
-    """a's 5 lies at an edge when a is set back, and a writes nothing more."""
+@pytest.mark.parametrize("weeks", [False, True])
+@pytest.mark.parametrize("what", ["set back", "lost"])
+def test_what_an_edge_had_accepted_is_lost_if_nothing_else_has_its_number(what, weeks):
+    """a's 5 lies at an edge when a is set back, and a writes nothing more.
+
+    After weeks a's session has ended: then the primary refuses it, and nobody sends it again.
+    """
     events = told()
     quiet = find(events, "quiet")
     put_before(events, quiet, one_more(events))
     put_before(events, quiet, accepted(events, "a", 5, to=5))
-    opened = {**find(events, "opened", p="b", nth=1), "p": "a", "person": "ann", "i": "i-a"}
-    put_before(events, quiet, {**opened, "n": ANN, "c": 4, "from": "backup"})
-    assert list(check(events).checks) == ["H02"]
+    if weeks:
+        put_before(events, quiet, {"e": "fault", "what": "weeks", "weeks": 3})
+    if what == "lost":
+        put_before(events, quiet, {"e": "lost", "p": "a"})
+        for kind in ("final", "again"):
+            events.remove(find(events, kind, p="a"))
+    else:
+        opened = {**find(events, "opened", p="b", nth=1), "p": "a", "person": "ann", "i": "i-a"}
+        put_before(events, quiet, {**opened, "n": ANN, "c": 4, "from": "backup"})
+    assert list(check(events).checks) == ([] if weeks and what == "set back" else ["H02"])
 
 
 def test_what_counts_is_compared_with_what_counted_before_a_replaced_primary_told():

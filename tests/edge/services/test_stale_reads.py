@@ -145,6 +145,16 @@ async def test_a_replica_that_knows_fewer_mutations_than_were_made_loses_none(
     assert not welcome.stale, "the primary's word is final"
 
 
+async def test_a_replica_does_not_vouch_for_the_number_of_a_device_without_a_cursor(node):
+    """Its database may be from before a restore; the restored one gives other numbers."""
+    bob, _ = await replica(node)
+    hello = hello_of(node, bob, None)
+    hello.counter = 1
+    welcome = await node.tenant.devices.greet_locally(principal_of("bob"), hello)
+    assert (welcome.device, welcome.resume, welcome.stale) == (bob.number, "reset", True)
+    assert not (await node.tenant.devices.hello(principal_of("bob"), hello)).stale
+
+
 async def test_a_local_greeting_writes_nothing_and_numbers_nobody(node):
     bob, _ = await replica(node)
     before = await node.sql("SELECT * FROM sk_device ORDER BY n")

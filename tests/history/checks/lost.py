@@ -47,7 +47,7 @@ def _unjudged(evidence):
         if accepted:
             if origin not in alive and all(_is_numbered_again(tale, claim) for claim in accepted):
                 evidence.counted["numbers given again after a backup"] += 1
-            elif origin not in alive and _have_weeks_passed(tale):
+            elif _have_weeks_passed(tale) and all(_when_set_back(tale, c) for c in accepted):
                 evidence.counted["sessions ended before a primary came back"] += 1
             elif not operators & {"remove-region", "restore", "promote-force"} or origin in alive:
                 yield origin.index, f"{origin} was accepted by an edge, and never judged"
@@ -61,7 +61,7 @@ def _is_numbered_again(tale, claim):
     """Tell whether the primary has judged what a phone wrote, after it was set back, under a number
     of this claim or before it: of two that have the same it takes one, and none that follows.
     """
-    set_back = [at for at in tale.phones[claim.origin.phone].set_back if at > claim.index]
+    set_back = _when_set_back(tale, claim)
     return bool(set_back) and any(
         n in claim.ns
         and counter <= claim.c
@@ -70,6 +70,10 @@ def _is_numbered_again(tale, claim):
         and other.origin.index > set_back[0]
         for (n, counter), other in tale.ledger.taken.items()
     )
+
+
+def _when_set_back(tale, claim):
+    return [at for at in tale.phones[claim.origin.phone].set_back if at > claim.index]
 
 
 def _have_weeks_passed(tale):

@@ -78,7 +78,7 @@ def revive_lost(meta: Meta, queue: Queue, database: str, merged_through: int) ->
     if not database:
         return False
     if database != meta.database:
-        queue.revive(after=max(merged_through, meta.judged(database)))
+        queue.revive(after=max(merged_through, meta.told(database)))
     return meta.cursor is not None and meta.cursor.database != database
 
 
