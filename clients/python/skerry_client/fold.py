@@ -72,7 +72,7 @@ def fold(confirmed: RowState, pending: Iterable[Pending], fields: Fields) -> Row
         at = Write(mutation.h, mutation.n, mutation.counter)
         for change in mutation.changes:
             view = fold_change(view, change, at=at, fields=fields, lenses=mutation.lenses)
-    if not view.space:
+    if view.is_alive and not view.space:
         view = replace(view, alive=UNBORN)
     return view
 

@@ -139,6 +139,16 @@ def test_a_restore_of_a_row_that_comes_later_shows_nothing_until_a_space_is_know
     assert phone.get(Airfield, "later") is None
 
 
+def test_an_own_delete_stands_when_the_insert_of_another_is_shown_no_more(world):
+    phone = world.phone
+    world.show(world.other(1, WireChange("note", "n1", "insert", NORTH, {"text": "theirs"})))
+    phone.delete(Note, "n1")
+    deleted = phone.store.view("note", "n1").alive
+    world.show()
+    assert phone.store.view("note", "n1").alive == deleted
+    assert not deleted[2]
+
+
 def test_numbers_of_devices_do_not_leak_into_each_other(world):
     """A dot whose number is 0 is its author's: the phone's own dots are not meant."""
     phone = world.phone
