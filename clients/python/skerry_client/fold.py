@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.crdt.field import Field, Write
 from core.errors import FieldError
+from core.ids import SpaceId
 from core.row import UNBORN, RowDelta, RowState, merge_delta
 
 if TYPE_CHECKING:
@@ -85,7 +86,12 @@ def fold_change(
     fields: Fields,
     lenses: Iterable[Lens] = (),
 ) -> RowState:
-    """Merge one change into a view; payloads of an older schema version are raised by `lenses`."""
+    """Merge one change into a view; payloads of an older schema version are raised by `lenses`.
+
+    An insert places a row that nothing has placed in a space yet.
+    """
+    if change.op == "insert" and not view.space:
+        view = replace(view, space=SpaceId(change.space))
     payloads: Mapping[str, Any] = change.fields
     for lens in lenses:
         payloads = lens.raise_payloads(payloads)

@@ -139,6 +139,22 @@ def test_a_restore_of_a_row_that_comes_later_shows_nothing_until_a_space_is_know
     assert phone.get(Airfield, "later") is None
 
 
+def test_an_own_insert_places_a_row_that_others_have_only_edited(world):
+    phone = world.phone
+    world.show(world.edit(row="later", visits={"add": 5}))
+    insert = WireChange("airfield", "later", "insert", NORTH, {"name": "mine"})
+    with phone.transaction() as transaction:
+        transaction.replay([insert])
+    view = phone.store.view("airfield", "later")
+    assert (view.space, view.is_alive) == (NORTH, True)
+    assert (seen(phone, Airfield, "later").name, seen(phone, Airfield, "later").visits) == (
+        "mine",
+        5,
+    )
+    world.show()
+    assert phone.store.view("airfield", "later").space == NORTH
+
+
 def test_an_own_delete_stands_when_the_insert_of_another_is_shown_no_more(world):
     phone = world.phone
     world.show(world.other(1, WireChange("note", "n1", "insert", NORTH, {"text": "theirs"})))

@@ -222,10 +222,7 @@ class Store:
         self, merged: Iterable[tuple[int, int, int]], receipts: Iterable[Receipt], *,
         replicated: int = 0, database: str = "",
     ) -> None:  # fmt: skip
-        """Note outcomes: runs (first counter, last counter, sequence), and single receipts.
-
-        `database`: the one that final outcomes are of, "" when there are none.
-        """
+        """Note runs (first counter, last, sequence) and receipts, the final ones of `database`."""
         with self._write():
             self._rounds.record_receipts(merged, receipts, database)
             self._rounds.prune(replicated)
@@ -295,9 +292,12 @@ class Store:
         with self.lock:
             return self._queue.waiting()
 
-    def batch(self, *, after: int, is_gap: bool = False, **bounds: int) -> list[Queued]:
+    def batch(
+        self, *, after: int, mutations_max: int, bytes_max: int, is_gap: bool = False
+    ) -> list[Queued]:
         """Return what to push next: one schema version, contiguous from `after` on, bounded."""
         with self.lock:
+            bounds = {"mutations_max": mutations_max, "bytes_max": bytes_max}
             return self._queue.batch(after=after, is_gap=is_gap, **bounds)
 
     def waiting_count(self) -> int:

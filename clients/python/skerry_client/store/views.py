@@ -46,15 +46,6 @@ _decoded = lru_cache(maxsize=64)(decode_mutation)
 """Rows of one mutation are folded one after the other: each would decode all of it again."""
 
 
-def _inserted_into(pending: Iterable[Pending]) -> str:
-    """Return the space that a pending insert names, "" without one."""
-    for mutation in pending:
-        for change in mutation.changes:
-            if change.op == "insert":
-                return change.space
-    return ""
-
-
 class Views:
     """Reads and folds rows of one connection."""
 
@@ -132,7 +123,7 @@ class Views:
                     self._connection.execute(statement, (row_id,))
                     continue
                 # The row may yet come: it has to be found here then, as one with pending changes.
-                row = (row_id, _inserted_into(pending), 0, 0, None, None, 0)
+                row = (row_id, "", 0, 0, None, None, 0)
             view = fold(confirmed_of(row), pending, fields)
             self.write(table, view, state=row[4], digest=row[5], is_pending=bool(pending))
 
