@@ -143,7 +143,7 @@ class PhoneRecorder:
             with store.lock:
                 merged = list(merged)
                 receipts = list(receipts)
-                self._receipts(store, "push", merged, receipts)
+                self._receipts(store, "push", merged, receipts, named.get("database", ""))
                 with self._noticing(store):
                     record_receipts(merged, receipts, **named)
                 self._see_refolded(store)
@@ -289,16 +289,18 @@ class PhoneRecorder:
         runs = [(a, min(b, through), s) for a, b, s in page.merged if a <= through]
         self._receipts(store, "page", runs, [r for r in page.receipts if r.counter <= through])
 
-    def _receipts(self, store, via, merged, receipts):
+    def _receipts(self, store, via, merged, receipts, database=""):
         if not merged and not receipts:
             return
+        by = {"database": database} if database else {}
         for first, last, sequence in merged:
             told = {"o": "merged", "c": first, "to": last, "s": sequence, "h": 0, "code": ""}
-            self._add("receipt", store, via=via, **told, conflicts=[])
+            self._add("receipt", store, via=via, **told, conflicts=[], **by)
         for receipt in receipts:
             told = {"o": receipt.outcome, "c": receipt.counter, "to": receipt.counter}
             told |= {"s": receipt.sequence, "h": receipt.h, "code": receipt.code}
-            self._add("receipt", store, via=via, **told, conflicts=_builtins(receipt.conflicts))
+            conflicts = _builtins(receipt.conflicts)
+            self._add("receipt", store, via=via, **told, conflicts=conflicts, **by)
 
     def _tell_renumbered(self, store):
         if self._renumbered is None:

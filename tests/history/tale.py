@@ -322,8 +322,8 @@ class Tale:
                 continue
             exact = event["s"] if counter == event["to"] else None
             claim.told.append(
-                (index, phone.name, event["o"], exact, event["h"], event["code"], phone.database,
-                 event["via"])
+                (index, phone.name, event["o"], exact, event["h"], event["code"],
+                 event.get("database") or phone.database, event["via"])
             )  # fmt: skip
 
     def _confirmed(self, index, event):

@@ -14,7 +14,6 @@ whose insert it shows, and either may be so.
 """
 
 from collections import defaultdict
-from itertools import chain, combinations
 
 from tests.history.effects import effects_of
 from tests.history.models import counted
@@ -22,8 +21,6 @@ from tests.history.rows import name_of
 from tests.history.tale import FINAL, REFUSED
 
 NAME = "H20 view sums"
-DOUBTFUL_MAX = 12
-"""Additions of others to one counter of a row that no database has."""
 
 
 def check(evidence):
@@ -90,10 +87,11 @@ def _sum(parts):
 
 
 def _sums(parts, doubtful):
-    """Yield what may be shown with some of the additions that are shown or not."""
-    for count in range(1, len(doubtful) + 1):
-        for some in combinations(doubtful[:DOUBTFUL_MAX], count):
-            yield _sum([*parts, *chain.from_iterable(some)])
+    """Return all that may be shown with some of the additions that are shown or not."""
+    found = {None if (total := _sum(parts)) is None else tuple(total)}
+    for some in doubtful:
+        found |= {tuple(_sum([*some] if at is None else [at, *some])) for at in found}
+    return [None if total is None else list(total) for total in found]
 
 
 def _shown(origin, others, index):
