@@ -231,9 +231,10 @@ class Run:
         phone = self.phones[name]
         await phone.close()
         self.world.fault("restore-phone", phone=name)
-        phone.put_back(self._backups[name])
         # It takes longer than the clock's millisecond: what is written then has another time.
         await asyncio.sleep(RESTORE_S)
+        await phone.close()  # one that was killed before may have been started again meanwhile
+        phone.put_back(self._backups[name])
         phone.start(came_from="backup")
 
     def _do_clone_phone(self, name):
