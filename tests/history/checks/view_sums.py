@@ -88,10 +88,11 @@ def _sum(parts):
 
 def _sums(parts, doubtful):
     """Return all that may be shown with some of the additions that are shown or not."""
-    found = {None if (total := _sum(parts)) is None else tuple(total)}
+    found = [_sum(parts)]
     for some in doubtful:
-        found |= {tuple(_sum([*some] if at is None else [at, *some])) for at in found}
-    return [None if total is None else list(total) for total in found]
+        more = [_sum([*some] if at is None else [at, *some]) for at in found]
+        found += [total for total in more if total not in found]
+    return found
 
 
 def _shown(origin, others, index):
