@@ -459,3 +459,16 @@ def test_additions_of_others_to_a_row_that_a_node_has_dropped_may_be_shown_or_no
 
     found = [what for what in check(told(more=tell)).violations if what.check.startswith("H20")]
     assert (found == []) is is_right, found
+
+
+@pytest.mark.parametrize(("op", "is_right"), [("restore", True), ("insert", False)])
+def test_what_nothing_places_is_not_brought_back(op, is_right):
+    events = told()
+    placed = {"space": "north"} if op == "insert" else {}
+    brought_back = [change("item", "q", op, **placed)]
+    quiet = find(events, "quiet")
+    put_before(events, quiet, one_more(events, changes=brought_back))
+    view = find(events, "view", p="a", of="write")
+    nowhere = ["item", "q", "", [0, 0, False], {}, True]
+    put_before(events, quiet, {**view, "c": 5, "rows": [nowhere]})
+    assert ("H05" not in check(events).checks) is is_right

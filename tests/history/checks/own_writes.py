@@ -8,13 +8,15 @@ what is not confirmed yet, each once.
 Excused: refused mutations, from when the phone knows that all up to them are judged; what a backup
 did not have; merged ones in rows that the phone no longer holds (H02 and H16 decide whether it
 should), or held as a tombstone that was dropped, also when its id was inserted again before the
-phone read of either; fields that a downgraded app does not know; after a database was set back,
-mutations that it has not got again.
+phone read of either; a row brought back that nothing places in a space: it is not there, for the
+provisional insert of somebody else is not shown any more, and the row has not been read; fields
+that a downgraded app does not know; after a database was set back, mutations that it has not got
+again.
 """
 
 from collections import defaultdict
 
-from tests.history.effects import Mark, effects_of, shows
+from tests.history.effects import ALIVE, Mark, effects_of, shows
 from tests.history.rows import Row, name_of
 from tests.history.tale import FINAL, IN_EFFECT, REFUSED
 
@@ -49,6 +51,7 @@ def check(evidence):
 def _row(evidence, effects, mine, row, seen):
     index, phone, occasion, held = seen
     excusing = REFUSED if row.key in held else FINAL
+    counting = []
     for origin in mine:
         row_held = held.get(row.key)
         sequence = row_held.sequence if row_held else 0
@@ -64,10 +67,22 @@ def _row(evidence, effects, mine, row, seen):
             continue
         if _is_known_judged(evidence.tale, origin, phone, index, excusing):
             continue
+        counting.append(origin)
+    is_nowhere = not row.space and row.key not in held and not _is_inserted(counting, row.key)
+    for origin in counting:
         evidence.counted[f"own writes viewed after a {occasion}"] += 1
-        missing = _missing(origin, effects[origin], row)
+        missing = _missing(origin, effects[origin], row, is_nowhere)
         if missing is not None:
-            yield f"does not show {origin} in {name_of(row.key)}{missing}"
+            yield f"does not show {origin} in {name_of(row.key)}.{missing or 'alive'}"
+
+
+def _is_inserted(origins, key):
+    """Tell whether one of these mutations inserts the row."""
+    return any(
+        change.get("op") == "insert" and (change["collection"], change["id"]) == key
+        for origin in origins
+        for change in origin.changes
+    )
 
 
 def _is_told(tale, origin, phone, index, outcomes):
@@ -112,14 +127,14 @@ def _is_of_an_earlier_row(tale, origin, key, sequence):
     )
 
 
-def _missing(origin, effects, row):
+def _missing(origin, effects, row, is_nowhere):
     marks = _marks(origin)
     for (key, name), (kind, payloads) in effects.items():
-        if key != row.key:
+        if key != row.key or (is_nowhere and name == ALIVE):
             continue
         answers = {shows(kind, payloads, mark, row, name) for mark in marks}
         if answers == {False}:
-            return f".{name or 'alive'}"
+            return name
     return None
 
 
