@@ -8,8 +8,9 @@ from tests.history import story
 from tests.history.checker import check
 from tests.history.checks import monotonic, own_writes
 from tests.history.evidence import Evidence
+from tests.history.ledger import Ledger
 from tests.history.story import ANN, BOB, MADE, at, change, told
-from tests.history.tale import Tale
+from tests.history.tale import REFUSED, Tale
 from tests.history.test_checks import confirmed, find, more, put_before
 
 
@@ -472,3 +473,60 @@ def test_what_nothing_places_is_not_brought_back(op, is_right):
     nowhere = ["item", "q", "", [0, 0, False], {}, True]
     put_before(events, quiet, {**view, "c": 5, "rows": [nowhere]})
     assert ("H05" not in check(events).checks) is is_right
+
+
+@pytest.mark.parametrize(
+    ("changes", "read", "is_right"),
+    [
+        ((), 14, False),
+        (("member",), 14, True),
+        (("member", None), 14, True),
+        (("member", None), 16, False),
+    ],
+)
+def test_a_provisional_row_may_come_before_the_round_that_tells_of_its_space(
+    changes, read, is_right
+):
+    """bob is taken into south, and out again: what was under way meanwhile may come to b after."""
+
+    def tell(tale):
+        for s, role in enumerate(changes, start=15):
+            tale.member("bob", "south", role, s)
+        tale.confirm("b", read)
+        tale.view("b", "sync", ["item", "q", "south", [at(20), ANN, True], {}, 0], pending=True)
+
+    assert ("H16" not in check(told(more=tell)).checks) is is_right
+
+
+@pytest.mark.parametrize(("rows_of", "is_known"), [("replaced", True), ("db", False)])
+def test_what_a_phone_has_read_of_a_replaced_primary_went_by_its_verdicts(rows_of, is_known):
+    tale = SimpleNamespace(rows_of={7: rows_of}, was_passed=lambda *_: True)
+    claim = SimpleNamespace(outcome="merged", verdicts={("replaced", "rejected")})
+    origin = SimpleNamespace(claims=[claim])
+    assert own_writes._is_known_judged(tale, origin, "a", 7, REFUSED) is is_known
+
+
+FIRST, COPY = 1, 2
+
+
+@pytest.mark.parametrize(
+    ("times", "made", "told", "taken"),
+    [
+        ((30, 31), (3, 4), (), {FIRST}),  # The primary judged the clock value of one.
+        ((30, 30), (3, 9), (), {FIRST}),  # The other gave it again, later than it was judged.
+        ((30, 30), (3, 4), (COPY,), {COPY}),  # Both may be meant: one was told what counts.
+        ((30, 30), (3, 4), (), {FIRST, COPY}),
+        ((31, 32), (3, 4), (COPY,), {COPY}),  # It was judged under a time of the primary's.
+        ((31, 32), (3, 4), (), {FIRST, COPY}),
+    ],
+)
+def test_of_two_copies_that_is_taken_which_was_judged_and_told(times, made, told, taken):
+    ledger = Ledger()
+    ledger.judged(6, {"n": ANN, "c": 5, "h": 30, "s": 9, "o": "merged"})
+    claims = {}
+    for which, h, index in zip((FIRST, COPY), times, made, strict=True):
+        outcomes = [(8, "a", "merged", 9, 0, "", "db", "push")] if which in told else []
+        claims[which] = SimpleNamespace(origin=SimpleNamespace(h=h), index=index, told=outcomes)
+        claims[which].origin.claims = [claims[which]]
+    found = list(map(id, ledger._taken_of((ANN, 5), list(claims.values()))))
+    assert {which for which, claim in claims.items() if id(claim) in found} == taken
