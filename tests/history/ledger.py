@@ -29,6 +29,8 @@ class Ledger:
         self.members = defaultdict(list)  # (person, space) -> [(sequence, role)], ascending
         self.has_outcomes = False
         self._kept = {}
+        self._held = {}  # node -> the database it held last
+        self._sources = {}  # database -> the one it was restored of; None: of none
         self._dropped = []  # (key, horizon, sequence, look): tombstones that a node had dropped
         self._led = []  # looks from which on another database than before has a primary
         self._judged = []
@@ -45,6 +47,7 @@ class Ledger:
                 self._dropped.append((key, event["horizon"], before.sequence, look))
         for person, space, _, role, sequence in event.get("members") or ():
             self._members.add((person, space, sequence, role, event["database"]))
+        self._note_source(look, event)
         if event["role"] != "primary":
             return
         if event["database"] != self.database:
@@ -56,6 +59,14 @@ class Ledger:
             kept = min(kept, sequence)
             self._kept[database] = min(kept, self._kept.get(database, kept))
         self._kept[self.database] = SEQUENCE_MAX
+
+    def _note_source(self, look, event):
+        """Note of which database one that names none before it was restored: the node's last."""
+        database, before = event["database"], self._held.get(look.viewer)
+        if event["role"] == "primary" and database not in self._sources:
+            named = {former for former, _ in event.get("lineage", ())}
+            self._sources[database] = None if before in named else before
+        self._held[look.viewer] = database
 
     def member(self, event):
         if event.get("s"):
@@ -192,14 +203,14 @@ class Ledger:
         return found or [claim for claim in claims if claim.origin.claims[-1] is claim]
 
     def _settle_judged(self):
-        before, counting = {}, set()
+        before, counting, ancestors = {}, set(), self._ancestors()
         for database, event in self._judged:
             identity = event["n"], event["c"]
             if (claim := self.taken.get(identity)) is not None:
                 claim.times.add(event["h"])
                 claim.verdicts.add((database, event["o"]))
             if database is not None and not self.is_valid(database, event["s"]):
-                if database in self._kept:
+                if database in ancestors:
                     before[identity] = event["h"]
                 continue
             self.sequences.append(event["s"])
@@ -210,6 +221,15 @@ class Ledger:
             # Judged by the database that a backup was taken of, and never again: its word stands.
             if identity not in counting and identity in self.taken and identity in self.outcome:
                 self.taken[identity].h = h
+
+    def _ancestors(self):
+        """Return the databases that the last primary's goes on from, or was restored of."""
+        found, left = set(), [*self._kept]
+        while left:
+            if (database := left.pop()) is not None and database not in found:
+                found.add(database)
+                left.append(self._sources.get(database))
+        return found
 
     def _settle_collected(self):
         for key, horizon, sequence, look in self._dropped:

@@ -402,14 +402,17 @@ def test_a_row_that_was_collected_and_inserted_again_is_another_one(old, new, in
     assert monotonic._is_begun_anew(ledger, rows[0], rows[1], index) is is_anew
 
 
-def test_the_time_of_what_a_backup_had_is_known_from_the_database_it_was_taken_of():
+@pytest.mark.parametrize(("judged_by", "h"), [("db", at(1)), ("replaced", None)])
+def test_the_time_of_what_a_backup_had_is_known_from_the_database_it_was_taken_of(judged_by, h):
     """A restored database judges nothing again that it has, and names no other in its lineage."""
     events = told()
     what_a_restored_database_had_not(events)
     for event in events:
         if event["e"] == "server":
             event["lineage"] = []
-    assert Tale(events).ledger.taken[ANN, 1].h == at(1)
+    find(events, "made", p="a", c=1)["h"] = at(0)
+    find(events, "judged", n=ANN, c=1)["database"] = judged_by
+    assert Tale(events).ledger.taken[ANN, 1].h == h
 
 
 def test_a_write_shows_under_any_time_that_a_primary_gave_it():
