@@ -278,8 +278,10 @@ class Ledger:
                 claim = claims[counter]
                 h = claim.origin.h
                 # Where clocks have jumped, a phone's value may be another write's at the primary.
-                if claim.h is None and h and h > low and after < stamps.get((h, n), 0) <= until:
-                    claim.h = h
+                if claim.h is None and h and h > low:
+                    found = stamps.get((h, n), {})
+                    if any(after < found.get(key, 0) <= until for key in _keys_of(claim)):
+                        claim.h = h
                 low = claim.h or low + 1
                 claim.low = low
                 after = claim.s or after
@@ -307,14 +309,18 @@ def _has_kept(led, database, key, horizon):
     return row is not None and (row.sequence <= horizon or led.event["horizon"] < horizon)
 
 
+def _keys_of(claim):
+    return {(change["collection"], change["id"]) for change in claim.changes}
+
+
 def _stamps(tale):
-    """Return every (h, n) that some register, alive or not, was ever seen with: the lowest
-    sequence of a row that has it.
+    """Return every (h, n) that some register, alive or not, was ever seen with: by the key of the
+    row that has it the lowest sequence.
     """
-    found = {}
+    found = defaultdict(dict)
 
     def note(stamp, row):
-        found[stamp] = min(row.sequence, found.get(stamp, row.sequence))
+        found[stamp][row.key] = min(row.sequence, found[stamp].get(row.key, row.sequence))
 
     for look in tale.looks:
         for row in look.changed:

@@ -9,6 +9,7 @@ from tests.history.checker import check
 from tests.history.checks import monotonic, own_writes
 from tests.history.evidence import Evidence
 from tests.history.ledger import Ledger
+from tests.history.rows import Row
 from tests.history.story import ANN, BOB, MADE, at, change, told
 from tests.history.tale import REFUSED, Tale
 from tests.history.test_checks import confirmed, find, more, put_before
@@ -533,3 +534,19 @@ def test_of_two_copies_that_is_taken_which_was_judged_and_told(times, made, told
         claims[which].origin.claims = [claims[which]]
     found = list(map(id, ledger._taken_of((ANN, 5), list(claims.values()))))
     assert {which for which, claim in claims.items() if id(claim) in found} == taken
+
+
+@pytest.mark.parametrize(
+    ("bearing", "h"), [(("x", 12), 30), (("y", 12), None), (("x", 9), None), (("x", 13), None)]
+)
+def test_a_phones_time_is_that_of_its_write_where_its_row_bears_it_in_time(bearing, h):
+    """Where clocks have jumped, the primary may have given it to another write of the phone's."""
+    name, sequence = bearing
+    ledger = Ledger()
+    for counter, s in ((1, 9), (2, 12)):
+        claim = SimpleNamespace(h=None, s=s, origin=SimpleNamespace(h=28 + counter))
+        claim.changes = [change("item", "x", fields={"title": "t"})]
+        ledger.taken[ANN, counter] = claim
+    row = Row(["item", name, "north", [1, ANN, True], {"title": [30, ANN, "t"]}, sequence])
+    ledger._bound(SimpleNamespace(looks=[SimpleNamespace(changed=[row])]))
+    assert ledger.taken[ANN, 2].h == h
