@@ -179,7 +179,8 @@ class Ledger:
 
     def _taken_of(self, identity, claims):
         """Return those of several claims to one identity that the primary may have taken: whose
-        clock value it judged, who were told an outcome that counts, or any outcome at all.
+        clock value it judged, who were told an outcome that counts, or any outcome at all, and
+        which had no other identity later.
         """
         judged = {
             event["h"]
@@ -197,10 +198,16 @@ class Ledger:
         def was_told_what_counts(claim):
             return any(self.is_valid(told[6], told[3] or 1) for told in claim.told)
 
+        def was_told(claim):
+            return bool(claim.told)
+
+        def was_never_renumbered(claim):
+            return claim.origin.claims[-1] is claim
+
         found = []
-        for may_be in (was_judged, was_told_what_counts, lambda claim: bool(claim.told)):
+        for may_be in (was_judged, was_told_what_counts, was_told, was_never_renumbered):
             found = [claim for claim in found or claims if may_be(claim)] or found
-        return found or [claim for claim in claims if claim.origin.claims[-1] is claim]
+        return found
 
     def _settle_judged(self):
         before, counting, ancestors = {}, set(), self._ancestors()

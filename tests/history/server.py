@@ -50,6 +50,13 @@ class ServerRecorder:
         if found is not None:
             self._tell("server", role=role, epoch=epoch, **found)
 
+    def arrived(self):
+        """Tell how far a replica has come, and nothing of what it holds."""
+        with self._file as connection:
+            meta = _meta(connection)
+        if "database" in meta:
+            self._tell("arrived", database=meta["database"], s=meta["sequence"])
+
     def outcomes(self):
         """Tell the ledger: every device, and every outcome that the database keeps."""
         with self._file as connection:

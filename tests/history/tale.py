@@ -131,6 +131,7 @@ class Tale:
         self.ledger = Ledger()
         self.quiet = None
         self.operators = []
+        self.arrivals = []  # (database, sequence) that an edge has read
         self._restored = set()  # nodes set to a backup, and not looked at since
         self._held = {}
         for index, event in enumerate(events):
@@ -360,7 +361,12 @@ class Tale:
         look.person, look.is_set_back = None, look.viewer in self._restored
         self._restored.discard(look.viewer)
         self._replay(look, event, is_whole=event["full"])
+        if event["role"] == "edge":
+            self.arrivals.append((event["database"], event["s"]))
         self.ledger.server(look, event)
+
+    def _arrived(self, _index, event):
+        self.arrivals.append((event["database"], event["s"]))
 
     def _member(self, _index, event):
         self.ledger.member(event)

@@ -70,6 +70,7 @@ class Phone(Machine):
             world.history, name, person, now_ms=lambda: world.now_ms, tells_intents=True
         )
         self._writer: Any = None
+        self._came_from = ""
         self._syncing = None
         self.message = ""
 
@@ -106,10 +107,12 @@ class Phone(Machine):
     def start(self, *, came_from=""):
         """Open the file and go on."""
         assert not self.is_running
+        # One that ends while its file is opened has not told where that came from.
+        self._came_from = came_from or self._came_from
         self.process = Process(self, f"{self.name}/app")
         self.world.processes.append(self.process)
         try:
-            self.process.run(self._open, came_from)
+            self.process.run(self._open)
         except ProcessKilled:
             return  # The power went while the file was opened; `power_off` sees to the rest.
         except sqlite3.OperationalError:
@@ -122,7 +125,7 @@ class Phone(Machine):
         if self.is_streaming:
             self.process.spawn(self.database.connect())
 
-    def _open(self, came_from):
+    def _open(self):
         self.database = Skerry(
             self.path,
             self.app,
@@ -134,7 +137,8 @@ class Phone(Machine):
             http_transport=PhoneTransport(),
         )
         self._writer = Writer(self, self.app)
-        self.recorder.attach(self.database, came_from=came_from)
+        self.recorder.attach(self.database, came_from=self._came_from)
+        self._came_from = ""
 
     def kill(self, *, is_power_lost=False, images=None):
         """End the app without another instruction."""

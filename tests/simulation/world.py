@@ -154,6 +154,8 @@ class World:
             self._arrivals += 1
             if self._arrivals % ARRIVALS_TOLD == 0:
                 self._record(machine)
+            elif machine.fleet is not None and not self.is_sparse:
+                Context().run(self._recorder_of(machine).arrived)
 
     def _record(self, machine, *, is_full=False):
         """Tell the history what a node's database holds now."""

@@ -119,13 +119,7 @@ def _is_forced_away(tale, claim, database, told_at):
     return (
         any(event["what"] == "promote-force" for _, event in tale.operators)
         and tale.phones[claim.origin.phone].replicated[database] >= sequence
-        and any(
-            look.is_server
-            and look.event["role"] == "edge"
-            and look.database == database
-            and look.sequence >= sequence
-            for look in tale.looks
-        )
+        and any(by == database and at >= sequence for by, at in tale.arrivals)
     )
 
 
