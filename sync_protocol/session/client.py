@@ -18,6 +18,8 @@ Invariants
   S8  nobody is greeted by a database that the one greeted or read last goes on from: its primary
       was replaced, and does not know it; nor by a node that is behind, under a number that another
       database than that one gave: what it has merged since would be sent again
+  S9  what is read from zero again is not read of less than was read before, unless the primary
+      itself has no more: a node that is behind is waited for
 """
 
 from __future__ import annotations
@@ -74,6 +76,8 @@ class ClientSession:
         """The database greeted or read last, and the device's number there (S8)."""
         self.cursor: Cursor | None = None
         """How far confirmed rows have been read."""
+        self.floor: Cursor | None = None
+        """How far rows went that are read from zero again (S9); None: they are not."""
         self.reading: Cursor | None = None
         """How far pages have been kept aside beyond `cursor`; None outside a round."""
         self.asked: Hello | Pull | Repair | None = None
@@ -197,6 +201,7 @@ class ClientSession:
         """Read from zero again."""
         assert self.hello is not None
         self.hello = msgspec.structs.replace(self.hello, cursor=None)
+        self.floor = self.cursor or self.floor
         self.cursor = self.reading = None
         self.effects.append(do.ResetRead())
 

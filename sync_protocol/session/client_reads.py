@@ -31,6 +31,7 @@ def connected(session: ClientSession, event: on.Connected) -> ClientState:
     """Say hello; pages kept aside are good only if the store stands where the session does."""
     session.hello = event.hello
     session.replaced, session.numbered = event.replaced, event.numbered
+    session.floor = event.floor
     if event.hello.cursor != session.cursor:
         session.cursor = event.hello.cursor
         session.reading = None
@@ -65,6 +66,8 @@ def welcomed(session: ClientSession, event: Welcome) -> ClientState:
     session.effects.append(do.BecomeDevice(event))
     if event.resume == "reset" and (session.cursor or session.reading) is not None:
         session.forget_cursor()
+    if not event.stale and _is_below(session.floor, event.database, event.sequence):
+        session.floor = None  # The primary itself has no more.
     session.lane.start(device=event.device)
     return ClientState.PUSHING
 
@@ -123,6 +126,11 @@ def page(session: ClientSession, event: Page) -> ClientState:
         asked_for is None or asked_for.database not in session.databases
     ):
         raise MalformedMessage("a page is of another database than the one greeted")
+    if session.cursor is None and _is_of_less(event, session.floor):
+        session.is_behind = True
+        if session.reading is not None:
+            session.forget_cursor()
+        return session.wait_for_the_node()
     if session.cursor is None or database != session.cursor.database:
         session.databases = frozenset({"", database})
     if not event.stale:
@@ -138,6 +146,18 @@ def page(session: ClientSession, event: Page) -> ClientState:
     return state
 
 
+def _is_of_less(page: Page, floor: Cursor | None) -> bool:
+    """Tell whether the round of a page will have read less than `floor`, as far as it tells."""
+    cursor, backfill = page.cursor, page.cursor.backfill
+    if backfill is not None:
+        return _is_below(floor, cursor.database, backfill.until)
+    return not page.more and _is_below(floor, cursor.database, cursor.sequence)
+
+
+def _is_below(floor: Cursor | None, database: str, sequence: int) -> bool:
+    return floor is not None and floor.database == database and sequence < floor.sequence
+
+
 def round_applied(session: ClientSession, event: on.RoundApplied) -> ClientState:
     """Repair what differs, read what has come meanwhile, else be live."""
     has_moved = event.cursor.sequence > session.sequence
@@ -150,7 +170,7 @@ def round_applied(session: ClientSession, event: on.RoundApplied) -> ClientState
 def round_applied_late(session: ClientSession, event: on.RoundApplied) -> ClientState:
     """Take note of a round that the store finished after the link was gone."""
     session.cursor = event.cursor
-    session.reading = None
+    session.floor = session.reading = None
     session.lane.unconfirmed = event.unconfirmed
     return session.state
 

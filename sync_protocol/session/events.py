@@ -32,12 +32,14 @@ class Connected:
     """Client: messages can be sent now; `hello` is how the device introduces itself.
 
     `replaced`: the databases that the one read or greeted last goes on from; `numbered`: that one,
-    and the number it knows the device by (0: none).
+    and the number it knows the device by (0: none); `floor`: how far the rows went that are read
+    from zero again (None: they are not).
     """
 
     hello: Hello
     replaced: frozenset[str] = frozenset()
     numbered: tuple[str, int] = ("", 0)
+    floor: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)

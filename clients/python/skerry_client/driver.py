@@ -128,8 +128,8 @@ class Driver:
         self._catch_up()
         receiving = asyncio.create_task(self._receive(link, self._inbox))
         try:
-            store = self._store
-            await self._feed(on.Connected(self._hello(), store.replaced, store.numbered))
+            now = self._store.standing
+            await self._feed(on.Connected(self._hello(), now.replaced, now.numbered, now.floor))
             while self._ending is None:
                 if is_single_round and self.is_current:
                     return Ending("live")

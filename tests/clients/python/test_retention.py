@@ -438,14 +438,14 @@ async def test_a_node_behind_lets_nothing_wait_again_that_its_database_is_known_
 
 async def test_who_numbered_a_phone_is_known_from_the_last_welcome_that_counts(world):
     store = world.phone("ann").store
-    assert store.numbered == ("", 0)
+    assert store.standing.numbered == ("", 0)
     welcome = Welcome(1, 7, "a", 30, 1, "", 0, "reset")
     store.greet(welcome)
-    assert store.numbered == ("a", 7)
+    assert store.standing.numbered == ("a", 7)
     store.greet(msgspec.structs.replace(welcome, device=8, database="restored"))
-    assert store.numbered == ("restored", 8)
+    assert store.standing.numbered == ("restored", 8)
     store.greet(msgspec.structs.replace(welcome, device=8, database="earlier", stale=True))
-    assert store.numbered == ("restored", 8)
+    assert store.standing.numbered == ("restored", 8)
 
 
 async def test_a_stale_welcome_of_an_earlier_database_says_nothing_of_what_is_replicated(world):
@@ -465,22 +465,24 @@ async def test_who_was_replaced_is_known_by_the_last_welcome_and_by_pages_that_g
     store = world.phone("ann").store
     welcome = Welcome(1, 7, "b", 30, 1, "", 0, "reset", replaced=["a"])
     store.greet(welcome)
-    assert store.replaced == {"a"}
+    assert store.standing.replaced == {"a"}
     store.greet(msgspec.structs.replace(welcome, database="a", replaced=[], stale=True))
-    assert store.replaced == {"a"}, "a node that is behind says nothing of it"
+    assert store.standing.replaced == {"a"}, "a node that is behind says nothing of it"
     page = Page(Cursor("b", 30), more=False, checkpoint=Checkpoint(30, {}), reset=True)
     store.finish(page)
-    assert store.replaced == {"a"}
+    assert store.standing.replaced == {"a"}
     onward = msgspec.structs.replace(page, cursor=Cursor("c", 31), reset=False)
     store.finish(onward)
-    assert store.replaced == {"a", "b"}, "its cursor was good there"
+    assert store.standing.replaced == {"a", "b"}, "its cursor was good there"
     store.finish(msgspec.structs.replace(page, cursor=Cursor("d", 31)))
-    assert store.replaced == {"a", "b"}, "begun anew, which tells nothing of the one before"
+    assert store.standing.replaced == {"a", "b"}, (
+        "begun anew, which tells nothing of the one before"
+    )
     store.stage(msgspec.structs.replace(page, cursor=Cursor("e", 20), more=True, checkpoint=None))
     store.finish(msgspec.structs.replace(onward, cursor=Cursor("e", 31)))
-    assert store.replaced == {"a", "b"}, "so does a round whose first page was staged"
+    assert store.standing.replaced == {"a", "b"}, "so does a round whose first page was staged"
     store.greet(Welcome(1, 7, "f", 31, 1, "", 0, "reset"))
-    assert store.replaced == set(), "a restored database does not know them"
+    assert store.standing.replaced == set(), "a restored database does not know them"
 
 
 @pytest.mark.parametrize("later", [Welcome, Page])

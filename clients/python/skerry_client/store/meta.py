@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,20 @@ if TYPE_CHECKING:
 _encode = msgspec.msgpack.Encoder().encode
 _decode_cursor = msgspec.msgpack.Decoder(Cursor).decode
 _decode_ids = msgspec.msgpack.Decoder(list[str]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a new link has to know beside the hello.
+
+    `replaced`: the databases that the one greeted or read last goes on from; `numbered`: that one,
+    and this installation's number there (0: it has none); `floor`: how far the confirmed rows went
+    that are to be read from zero again.
+    """
+
+    replaced: frozenset[str]
+    numbered: tuple[str, int]
+    floor: Cursor | None
 
 
 class Meta:
@@ -53,6 +68,11 @@ class Meta:
     def cursor(self) -> Cursor | None:
         """How far the confirmed rows go; None before the first checkpoint."""
         return self._cursor("cursor")
+
+    @property
+    def floor(self) -> Cursor | None:
+        """How far rows went that are read from zero again; None when they are not."""
+        return self._cursor("floor")
 
     @property
     def staged_cursor(self) -> Cursor | None:
@@ -98,6 +118,11 @@ class Meta:
         self.put("told", counter)
 
     @property
+    def standing(self) -> Standing:
+        """What a new link has to know beside the hello."""
+        return Standing(self.replaced, (self.database or "", self.device), self.floor)
+
+    @property
     def replaced(self) -> frozenset[str]:
         """The databases that the one greeted or read last goes on from."""
         blob = self.get("replaced")
@@ -108,7 +133,7 @@ class Meta:
         self.put("replaced", _encode(sorted(databases)))
 
     def put_cursor(self, key: str, cursor: Cursor | None) -> None:
-        """Write `cursor` or `staged_cursor`."""
+        """Write `cursor`, `staged_cursor` or `floor`."""
         self.put(key, None if cursor is None else _encode(cursor))
 
     def _cursor(self, key: str) -> Cursor | None:

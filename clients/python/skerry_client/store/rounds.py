@@ -110,6 +110,7 @@ class Rounds:
         self._prune(page.cursor)
         self.show_provisional(page.provisional)
         self._meta.put_cursor("cursor", page.cursor)
+        self._meta.put("floor", None)
         self._meta.put("horizon", max(horizon, self._meta.get("horizon", 0)))
         return self._verified(rows, {} if page.checkpoint is None else page.checkpoint.digests)
 
@@ -334,6 +335,8 @@ def forget_cursor(meta: Meta, confirmed: Confirmed) -> None:
     """
     if (cursor := meta.cursor) and cursor.database != meta.database:
         confirmed.forget_sequences()
+    if cursor is not None:
+        meta.put_cursor("floor", cursor)
     meta.put("cursor", None)
 
 

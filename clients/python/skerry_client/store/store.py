@@ -25,7 +25,7 @@ from skerry_client.store.conflicts import (
     rejected,
 )
 from skerry_client.store.database import open_writer, transaction
-from skerry_client.store.meta import Meta
+from skerry_client.store.meta import Meta, Standing
 from skerry_client.store.migration import mark_all_dirty, migrate
 from skerry_client.store.queue import Queue, Queued
 from skerry_client.store.reader import Reader
@@ -115,16 +115,10 @@ class Store:
             return self._meta.cursor
 
     @property
-    def replaced(self) -> frozenset[str]:
-        """The databases that the one greeted or read last goes on from."""
+    def standing(self) -> Standing:
+        """What a new link has to know beside the hello."""
         with self.lock:
-            return self._meta.replaced
-
-    @property
-    def numbered(self) -> tuple[str, int]:
-        """The database named last, and this installation's number there (0: it has none)."""
-        with self.lock:
-            return self._meta.database or "", self._meta.device
+            return self._meta.standing
 
     @property
     def pull_cursor(self) -> Cursor | None:
