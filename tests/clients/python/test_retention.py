@@ -475,9 +475,7 @@ async def test_who_was_replaced_is_known_by_the_last_welcome_and_by_pages_that_g
     store.finish(onward)
     assert store.standing.replaced == {"a", "b"}, "its cursor was good there"
     store.finish(msgspec.structs.replace(page, cursor=Cursor("d", 31)))
-    assert store.standing.replaced == {"a", "b"}, (
-        "begun anew, which tells nothing of the one before"
-    )
+    assert store.standing.replaced == {"a", "b"}, "begun anew, which tells nothing of b"
     store.stage(msgspec.structs.replace(page, cursor=Cursor("e", 20), more=True, checkpoint=None))
     store.finish(msgspec.structs.replace(onward, cursor=Cursor("e", 31)))
     assert store.standing.replaced == {"a", "b"}, "so does a round whose first page was staged"
@@ -592,3 +590,16 @@ async def test_what_is_retained_goes_along_where_what_came_before_it_is_lost(wor
     check(database(world.folder, "ann"), world.app)
     assert queue_of(world) == expected
     assert seen(ann, Airfield, row).visits == 3, "the rows hold both"
+
+
+async def test_how_far_rows_went_that_are_read_again_is_known_until_they_are(world):
+    store = world.phone("ann").store
+    assert store.standing.floor is None
+    page = Page(Cursor("a", 30), more=False, checkpoint=Checkpoint(30, {}), reset=True)
+    store.finish(page)
+    assert store.standing.floor is None
+    for _ in range(2):
+        store.reset_read()
+        assert (store.cursor, store.standing.floor) == (None, Cursor("a", 30))
+    store.finish(msgspec.structs.replace(page, cursor=Cursor("a", 31)))
+    assert store.standing.floor is None

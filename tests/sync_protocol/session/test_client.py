@@ -7,7 +7,7 @@ import pytest
 
 from sync_protocol.errors import MalformedMessage, OutOfTurn
 from sync_protocol.faults import FaultKind
-from sync_protocol.messages.cursor import Cursor
+from sync_protocol.messages.cursor import Backfill, Cursor
 from sync_protocol.messages.fault import Fault
 from sync_protocol.messages.hello import Hello
 from sync_protocol.messages.page import Checkpoint, Page
@@ -1137,3 +1137,91 @@ def test_what_another_database_says_of_this_device_changes_nothing(told):
     assert names(own) == (
         ["BecomeNew", "Reconnect"] if told.merged_through is None else ["PreparePush"]
     )
+
+
+FLOOR = Cursor("db", 10)
+UNREAD = msgspec.structs.replace(HELLO, cursor=None)
+
+
+def reading_again(**welcome) -> ClientSession:
+    """A phone whose rows went up to 10 reads them from zero, by what a node behind has."""
+    session = ClientSession()
+    session.handle(on.Connected(UNREAD, floor=FLOOR))
+    receive(session, msgspec.structs.replace(WELCOME, resume="reset", **{"stale": True, **welcome}))
+    session.handle(on.PushReady(None))
+    return session
+
+
+def last_of(database, sequence) -> Page:
+    return msgspec.structs.replace(LAST, cursor=Cursor(database, sequence), reset=True)
+
+
+@pytest.mark.parametrize(
+    ("cursor", "is_waited_for"),
+    [
+        (Cursor("db", 9), True),
+        (Cursor("db", 10), False),
+        (Cursor("db", 11), False),
+    ],
+)
+def test_rows_are_not_read_again_of_less_than_was_read_before(cursor, is_waited_for):
+    """S9: the phone keeps none of what it has seen merged in them."""
+    session = reading_again()
+    effects = receive(session, last_of(cursor.database, cursor.sequence))
+    if not is_waited_for:
+        assert names(effects)[0] == "ApplyRound"
+        return
+    assert names(effects) == ["Retry"]
+    assert (session.state, session.is_behind) == (ClientState.WAITING, True)
+    session.handle(on.RetryDue("read"))
+    assert names(receive(session, last_of("db", 12)))[0] == "ApplyRound"
+    session.handle(on.RoundApplied(Cursor("db", 12), 0))
+    assert session.floor is None
+
+
+@pytest.mark.parametrize(("until", "is_waited_for"), [(9, True), (10, False)])
+def test_the_first_page_of_a_backfill_tells_how_far_it_will_read(until, is_waited_for):
+    session = reading_again()
+    first = Page(Cursor("db", 0, Backfill(until, 4)), more=True, reset=True)
+    expected = ["Retry"] if is_waited_for else ["Send", "KeepPage"]
+    assert names(receive(session, first)) == expected
+
+
+def test_pages_kept_aside_are_dropped_when_their_last_one_reads_less_than_before():
+    session = reading_again()
+    receive(session, Page(Cursor("db", 5), more=True, reset=True))
+    assert session.reading == Cursor("db", 5)
+    effects = receive(session, last_of("db", 9))
+    assert names(effects) == ["ResetRead", "Retry"]
+    assert (session.reading, session.floor) == (None, FLOOR)
+
+
+def test_another_database_has_other_sequences():
+    session = reading_again(database="next")
+    assert names(receive(session, last_of("next", 3)))[0] == "ApplyRound"
+
+
+@pytest.mark.parametrize(
+    ("welcome", "is_kept"),
+    [
+        ({"sequence": 9}, False),
+        ({"sequence": 10}, True),
+        ({"sequence": 9, "stale": True}, True),
+        ({"sequence": 9, "database": "next"}, True),
+    ],
+)
+def test_a_primary_that_has_less_itself_is_not_waited_for(welcome, is_kept):
+    session = reading_again(**{"stale": False, **welcome})
+    assert session.floor == (FLOOR if is_kept else None)
+
+
+def test_a_reset_on_the_way_remembers_how_far_rows_went():
+    session = ClientSession()
+    session.handle(on.Connected(HELLO))
+    receive(session, msgspec.structs.replace(WELCOME, resume="reset", sequence=10))
+    assert (session.cursor, session.floor) == (None, CURSOR)
+    session.forget_cursor()
+    assert session.floor == CURSOR, "there is nothing newer"
+    session.handle(on.Disconnected())
+    session.handle(on.Connected(HELLO))
+    assert session.floor is None, "what the store says counts"
