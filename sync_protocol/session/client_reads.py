@@ -126,7 +126,7 @@ def page(session: ClientSession, event: Page) -> ClientState:
         asked_for is None or asked_for.database not in session.databases
     ):
         raise MalformedMessage("a page is of another database than the one greeted")
-    if session.cursor is None and _is_of_less(event, session.floor):
+    if _is_of_less(event, session.floor):
         session.is_behind = True
         if session.reading is not None:
             session.forget_cursor()
