@@ -193,6 +193,17 @@ def test_what_is_excused_is_no_violation(excused):
     assert report.is_clean, str(report)
 
 
+@pytest.mark.parametrize(("sequence", "is_excused"), [(14, True), (13, False)])
+def test_how_far_an_edge_had_read_may_be_told_without_its_rows(sequence, is_excused):
+    events = told()
+    what_an_edge_had_read_before_another_was_forced_to_lead(events)
+    look = find(events, "server", node="edge", database="db")
+    arrived = {"e": "arrived", "node": "edge", "database": "db", "s": sequence}
+    put_before(events, look, arrived)
+    events.remove(look)
+    assert ("H02" not in check(events).checks) is is_excused
+
+
 @pytest.mark.parametrize("missing", ["edge", "phone"])
 def test_what_a_replaced_primary_alone_knew_is_kept_by_its_phone(missing):
     events = told()
