@@ -12,6 +12,7 @@ import structlog
 from edge.errors import EdgeError, Unavailable
 from edge.fleet_clock import now_ms, steady_ms
 from edge.identity_wiring import IdentityEngines
+from edge.ports.fleet import CONTROL
 from edge.ports.tracing import NO_TRACER
 from edge.repositories.database import TenantDatabase, tables_of
 from edge.repositories.outbox import SqlOutbox
@@ -22,7 +23,7 @@ from edge.services.fleet.reporter import Replicated
 from edge.services.fleet.standings import EdgeStanding
 from edge.services.node import Node
 from edge.storage.absent import AbsentEngine
-from edge.storage.fleet_files import CONTROL, CONTROL_COMPLETE, namespace_of
+from edge.storage.fleet_files import CONTROL_COMPLETE, namespace_of
 from edge.storage.grouped import GroupedEngine
 from edge.storage.sqlite import SqliteEngine
 from edge.workers.supervise import PROCESSES
@@ -110,6 +111,10 @@ class EdgeDatabases:
             asyncio.create_task(self._open_tenants(), name="open-tenants"),
         ]
 
+    async def missing(self) -> list[str]:
+        """Return the databases that this node could not lead with: it has no whole copy."""
+        return await self.files.missing([CONTROL, *map(namespace_of, self._served())])
+
     async def close(self) -> None:
         """Stop, and close the outbox."""
         self.sets.close()
@@ -117,6 +122,7 @@ class EdgeDatabases:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.files.spares.settled()
         await self.outbox.close()
 
     async def _open(self, tenant: TenantId) -> TenantDatabase:
@@ -157,6 +163,7 @@ class EdgeDatabases:
         warmed, warmed_at = self._sqld_pid(), time.monotonic()
         while True:
             await asyncio.sleep(RESTARTED_POLL_S)
+            await self._drop_spares()
             pid = self._sqld_pid()
             if pid == warmed and time.monotonic() - warmed_at < WARM_EVERY_S:
                 continue
@@ -167,6 +174,12 @@ class EdgeDatabases:
                 except EdgeError as error:
                     warmed = None  # it is not ready yet: the next round asks again
                     _log.warning("replica-not-warm", database=namespace, reason=error.message)
+
+    async def _drop_spares(self) -> None:
+        try:
+            await self.files.drop_spares({CONTROL, *map(namespace_of, self._served())})
+        except (EdgeError, OSError) as error:
+            _log.warning("spares-not-dropped", reason=str(error))
 
     def _sqld_pid(self) -> int | None:
         """Return which process sqld is, as its supervisor says."""

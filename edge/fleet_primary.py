@@ -11,6 +11,7 @@ import structlog
 from core.fleet import NodeState
 from edge.fleet_clock import now_ms
 from edge.identity_wiring import CONTROL_FILE, VAULT_FILE, IdentityEngines
+from edge.ports.fleet import CONTROL
 from edge.ports.tracing import NO_TRACER
 from edge.repositories.database import TenantDatabase, tables_of
 from edge.repositories.outbox import SqlOutbox
@@ -19,7 +20,7 @@ from edge.services.fleet.own_outbox import OwnJudge
 from edge.services.fleet.reports import Reports
 from edge.services.fleet.standings import PrimaryStanding
 from edge.services.node import Node
-from edge.storage.fleet_files import CONTROL, LibsqlFiles, drop_copy, namespace_of
+from edge.storage.fleet_files import LibsqlFiles, drop_copy, namespace_of
 from edge.storage.grouped import GroupedEngine
 from edge.storage.high_water import HighWaterFiles
 from edge.storage.sqlite import SqliteEngine

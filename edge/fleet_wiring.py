@@ -36,6 +36,7 @@ from edge.services.fleet.primary_link import PrimaryLink
 from edge.services.fleet.relay import Relay
 from edge.services.fleet.reporter import Reporter
 from edge.storage.fleet_files import ReplicaFiles, SqldProbe
+from edge.storage.spares import Spares
 from edge.storage.sqld import FenceLost
 from edge.storage.sqlite import SqliteEngine
 from edge.workers.replica_watch import ReplicaWatch
@@ -89,7 +90,9 @@ class Fleet:
             self.primary = PrimaryDatabases(app, settings, metrics, epoch=self.epoch, tracer=tracer)
             self._databases: PrimaryDatabases | EdgeDatabases = self.primary
         else:
-            files = ReplicaFiles(settings.sqld_folder, http=settings.sqld_http)
+            files = ReplicaFiles(
+                settings.sqld_folder, http=settings.sqld_http, spares=Spares(settings.data)
+            )
             self.edge = self._databases = EdgeDatabases(app, settings, files, tracer=tracer)
         self.node: Node = self._databases.node
         self.engines = self._databases.engines
@@ -135,6 +138,7 @@ class Fleet:
                 pause=self._pause,
                 fence_out=self._fence_out,
                 vault=self._vault,
+                missing=self._missing,
             )
         )
         if self.primary is not None:
@@ -243,7 +247,7 @@ class Fleet:
 
     async def _lead(self) -> None:
         await self._identity.open(self.node)
-        known = await self.membership.found(self.own)
+        known = await self.membership.found(self.own, is_first=self.epoch == 1)
         if known.epoch < self.epoch or known.node != self.own.node:
             await self.membership.lead(
                 Leadership(self.epoch, self.own.node, self.own.url, self.own.grpc_url)
@@ -382,6 +386,9 @@ class Fleet:
         to = ("", "", "") if leads else (claim.url, claim.grpc_url, claim.node)
         RoleFile(self.settings.data).write(NodeRole(role, claim.epoch, *to))
         self._ending.change_role()
+
+    async def _missing(self) -> list[str]:
+        return [] if self.edge is None else await self.edge.missing()
 
     def _pause(self, is_paused: bool) -> None:  # noqa: FBT001  (a switch)
         if self.primary is not None:

@@ -236,13 +236,14 @@ async def _asked(settings: Settings, method: str, path: str, body: bytes) -> byt
     """Call this folder's own node, signed with its own key; the control database is only read."""
     import time  # noqa: PLC0415
 
+    from edge.ports.fleet import CONTROL  # noqa: PLC0415
     from edge.repositories.control.database import SqlControlDatabase  # noqa: PLC0415
     from edge.services.fleet.calls import SignedCalls  # noqa: PLC0415
     from edge.services.fleet.node_tokens import NodeTokens  # noqa: PLC0415
     from edge.services.identity.signing import Signing  # noqa: PLC0415
     from edge.services.identity.trust import Trust  # noqa: PLC0415
     from edge.services.keys import KeyRing  # noqa: PLC0415
-    from edge.storage.fleet_files import CONTROL, file_of  # noqa: PLC0415
+    from edge.storage.fleet_files import file_of  # noqa: PLC0415
     from edge.storage.key_files import KeyFiles  # noqa: PLC0415
     from edge.storage.node_file import read_node  # noqa: PLC0415
     from edge.storage.sqlite import SqliteEngine  # noqa: PLC0415

@@ -75,10 +75,11 @@ def serve(
     app = load_app(module)
     if _is_to_be_supervised(settings):
         from edge.observability import configure_logs  # noqa: PLC0415  (as below)
+        from edge.spare_wiring import prepare_spares  # noqa: PLC0415
         from edge.workers.supervise import supervise  # noqa: PLC0415
 
         configure_logs(settings.log_level)
-        supervise(module, settings)
+        supervise(module, settings, prepare=prepare_spares)
         return
     from edge.app import run_node  # noqa: PLC0415  (the framework loads once all else is right)
 

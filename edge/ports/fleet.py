@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from core.ids import TenantId
+
+CONTROL: Final = "control"
+"""The name of the fleet's own database, beside those of tenants."""
 
 
 @dataclass(frozen=True, slots=True)

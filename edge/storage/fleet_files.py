@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -12,15 +13,16 @@ from edge.errors import EdgeError, Unavailable
 from edge.ports.tracing import NO_TRACER
 from edge.storage.libsql import LibsqlEngine
 from edge.storage.replica import ReplicaEngine
+from edge.storage.spares import WHOLE
 from edge.storage.sqld import SqldDatabase, SqldServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterable
     from pathlib import Path
 
     from edge.ports.tracing import Tracer
+    from edge.storage.spares import Spares
 
-CONTROL: Final = "control"
 CONTROL_COMPLETE: Final = "SELECT epoch FROM ct_primary"
 """Returns a row once a control database has all its tables: the first primary writes it last."""
 TENANT_PREFIX: Final = "t-"
@@ -104,15 +106,18 @@ class LibsqlFiles:
 class ReplicaFiles:
     """The databases of an edge: files that the sqld beside it keeps."""
 
-    def __init__(self, sqld_folder: Path, *, http: str) -> None:
+    def __init__(self, sqld_folder: Path, *, http: str, spares: Spares) -> None:
         self._folder = sqld_folder
         self._http = http
         self._engines: dict[str, ReplicaEngine] = {}
+        self.spares = spares
 
     async def open(self, namespace: str) -> ReplicaEngine:
         """Have a database copied here and open it; raises Unavailable while it cannot be."""
         await self.warm(namespace)
-        engine = ReplicaEngine(file_of(self._folder, namespace))
+        engine = ReplicaEngine(
+            file_of(self._folder, namespace), on_replaced=partial(self.spares.keep, namespace)
+        )
         await engine.open()
         self._engines[namespace] = engine
         return engine
@@ -135,12 +140,27 @@ class ReplicaFiles:
         found: dict[str, int] = {}
         for name, engine in list(self._engines.items()):
             try:
-                row = await engine.read(lambda sql: sql.one("SELECT commits FROM sk_fence"))
+                row = await engine.read(lambda sql: sql.one(WHOLE))
             except Unavailable:
                 continue
             if row is not None:
                 found[name] = row[0]
         return found
+
+    async def missing(self, namespaces: Iterable[str]) -> list[str]:
+        """Return those of which there is no whole copy here, nor a spare."""
+        whole = await self.commits()  # what was thrown away is noticed by reading
+        await self.spares.settled()
+        return sorted({*namespaces} - {*whole, *self.spares.names()})
+
+    async def drop_spares(self, served: Collection[str]) -> None:
+        """Drop the spares of databases that are whole again, or not served here any more."""
+        spare = self.spares.names()
+        if spare:
+            whole = await self.commits()
+            for name in spare:
+                if name in whole or name not in served:
+                    self.spares.drop(name)
 
     def namespaces(self) -> list[str]:
         """Return the databases that are open."""

@@ -31,8 +31,13 @@ INODE_AGE_S: Final = 0.01
 class ReplicaEngine(SqliteEngine):
     """A replica's file behind the SqlEngine port; every write raises Unavailable."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self, path: Path, *, on_replaced: Callable[[UnitConnection], None] | None = None
+    ) -> None:
+        """`on_replaced` is given a reader of each file that was replaced, and closes it."""
         super().__init__(path, is_writer=False)
+        self._on_replaced = on_replaced
+        self._handed_on = 0
         self._file = str(path)
         self._inode = 0
         self._looked_at = 0.0
@@ -86,8 +91,12 @@ class ReplicaEngine(SqliteEngine):
         while self._idle_readers and self._inodes[self._idle_readers[-1]] != self._inode:
             reader = self._idle_readers.pop()
             self._readers.remove(reader)
-            del self._inodes[reader]
-            await reader.close()
+            inode = self._inodes.pop(reader)
+            if self._on_replaced is None or inode == self._handed_on:
+                await reader.close()
+            else:
+                self._handed_on = inode
+                self._on_replaced(reader)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from edge.workers.sqld import is_healthy, listen_addresses, resolved, sqld_comma
 from edge.workers.sqld_binary import find_sqld
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from edge.settings import Settings
@@ -64,10 +64,14 @@ def supervise(
     module: Path,
     settings: Settings,
     *,
+    prepare: Callable[[Settings, NodeRole], None],
     node_command: Sequence[str] | None = None,
     patience: Patience | None = None,
 ) -> None:
     """Run sqld and the node until SIGTERM or SIGINT; both are restarted when they crash.
+
+    `prepare` is called before they start in a role, while nobody uses the databases; the role's
+    folder is as the last one left it then.
 
     Raises SettingError for settings that cannot work, and Unavailable when a child keeps crashing
     or the folder is in use.
@@ -77,7 +81,7 @@ def supervise(
     if not lock.take():
         raise Unavailable(f"Another supervisor runs on {settings.data}.")
     try:
-        _Supervisor(settings, command, patience or Patience()).run()
+        _Supervisor(settings, command, prepare, patience or Patience()).run()
     finally:
         lock.release()
 
@@ -105,8 +109,15 @@ def node_environment(
 class _Supervisor:
     """Starts, restarts and stops the two children, role after role."""
 
-    def __init__(self, settings: Settings, command: Sequence[str], patience: Patience) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        command: Sequence[str],
+        prepare: Callable[[Settings, NodeRole], None],
+        patience: Patience,
+    ) -> None:
         self._settings = settings
+        self._prepare = prepare
         self._command = command
         self._binary = find_sqld(settings, os.environ)
         self._sqld_lock = LockFile(settings.data / "sqld.lock")
@@ -137,6 +148,7 @@ class _Supervisor:
         if role.role is Role.STANDALONE:
             raise SettingError("role: a node that is supervised is a primary or an edge")
         arguments = sqld_command(self._settings, role, binary=self._binary)
+        self._prepare(self._settings, role)
         aside = take_up(self._settings.data, role, now_ms=time.time_ns() // 1_000_000)
         if aside is not None:
             _log.warning("databases-set-aside", folder=str(aside))

@@ -230,6 +230,18 @@ class FaultFleet:
         """Delete all that a stopped edge's sqld has copied."""
         shutil.rmtree(self[name].data / "sqld")
 
+    def replica_inode(self, name):
+        """Return which file an edge's copy of the control database is; None while there is none."""
+        try:
+            return (self[name].data / "sqld" / "dbs" / "control" / "data").stat().st_ino
+        except FileNotFoundError:
+            return None
+
+    def is_replica_whole(self, name):
+        """Tell whether an edge has the control database."""
+        file = self[name].data / "sqld" / "dbs" / "control" / "data"
+        return "ct_primary" in (database_files.contents(file) or {})
+
     # --- who leads ---------------------------------------------------------------------------
 
     def promote(self, name, *, force):

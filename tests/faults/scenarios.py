@@ -7,6 +7,7 @@ nodes running: what follows, and the check, is `Run.settle`.
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from tests.faults.storms import HOUR_MS
 
 KILLS = 3
 """Each of them is followed by a longer pause of the supervisor: the fourth costs two seconds."""
+THROWN_AWAY_SECONDS_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,24 @@ def log_reset(run):
         run.heal()
         run.fleet[PRIMARY].wait_until_ready()
         run.wait(0.5, 1.5)
+
+
+def lost_while_copied(run):
+    """The primary is lost for ever while edges copy what it has begun anew."""
+    run.wait(0.5, 1.5)
+    for edge in EDGES:
+        run.part(edge, [PRIMARY], delay_ms=150)
+    before = {edge: run.fleet.replica_inode(edge) for edge in EDGES}
+    run.kill(PRIMARY, "sqld")
+    deadline = time.monotonic() + THROWN_AWAY_SECONDS_MAX
+    while any(run.fleet.replica_inode(edge) == before[edge] for edge in EDGES):
+        assert time.monotonic() < deadline, "the replicas were not thrown away"
+        time.sleep(0.005)
+    run.lose_primary()
+    run.tell(f"whole by then: {[edge for edge in EDGES if run.fleet.is_replica_whole(edge)]}")
+    run.heal()
+    run.take_over()
+    run.wait(0.5, 1.5)
 
 
 def replica_lost(run):
@@ -278,6 +298,7 @@ _ALL = (
             phones_link,
             phones_killed,
             log_reset,
+            lost_while_copied,
             replica_lost,
             edge_without_primary,
             two_primaries,

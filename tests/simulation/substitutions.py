@@ -46,6 +46,7 @@ from edge.errors import Unavailable
 from edge.ports.fleet import NodeAnswer
 from edge.services.fleet.lag import Readiness
 from edge.storage.fleet_files import SqldProbe
+from edge.storage.spares import Spares
 from skerry_client.link import LinkLost
 from skerry_client.stream import StreamRefused
 from skerry_client.transport import fault_of
@@ -224,6 +225,18 @@ class NoWatch:
         """There is nothing to end."""
 
 
+class NoSpares(Spares):
+    """Spare copies of what sqld throws away: the simulated one replaces a file in one stroke."""
+
+    def keep(self, _namespace, reader):
+        reader._conn.close()
+        reader._conn = None
+
+
+async def _nothing_missing(_edge):
+    return []
+
+
 class KnownFleet(edge.fleet_wiring.Fleet):
     """A node's part in its fleet, which the world can find."""
 
@@ -292,6 +305,8 @@ def install():
     _replace(edge.storage.key_files, "Ed25519PrivateKey", SeededKey)
     _replace(edge.fleet_wiring, "SqldProbe", SilentProbe)
     _replace(edge.fleet_wiring, "ReplicaWatch", NoWatch)
+    _replace(edge.fleet_wiring, "Spares", NoSpares)
+    _replace(edge.fleet_edge.EdgeDatabases, "missing", _nothing_missing)
     _replace(edge.fleet_wiring, "HttpNodeCalls", SimulatedCalls)
     _replace(edge.gateways.node_calls, "HttpNodeCalls", SimulatedCalls)
     _replace(edge.fleet_wiring, "serve_internal", _internal_listener)

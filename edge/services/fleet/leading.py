@@ -7,6 +7,7 @@ Invariants
   L4  two primaries of one epoch, each promoted while the other could not be asked, do not stay so:
       the one whose name comes first goes on in the next epoch, and the other one hears of it
   L5  a node that no longer knows the keys of whoever leads asks, and so hears of it all the same
+  L6  a node leads only with a whole copy of the fleet's own database: it would be another fleet
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import structlog
 
 from core.fleet import Leadership, NodeState, Role, further
 from edge.errors import Conflict, EdgeError, NotFound, Unavailable
+from edge.ports.fleet import CONTROL
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -48,7 +50,8 @@ class LeadingParts:
 
     `nodes`: the fleet as the control database knows it; `restart`: note the new role on the disk
     and start again in it; `pause`: let every write wait outside (True) or in again; `fence_out`:
-    never commit again; `commits`: batches by database, as this node has them.
+    never commit again; `commits`: batches by database, as this node has them;
+    `missing`: databases of which it has no whole copy.
     """
 
     own: NodeEntry
@@ -63,6 +66,7 @@ class LeadingParts:
     pause: Callable[[bool], None]
     fence_out: Callable[[int], Awaitable[None]]
     vault: Callable[[], Awaitable[bytes]]
+    missing: Callable[[], Awaitable[list[str]]]
 
 
 class Leading:
@@ -174,7 +178,8 @@ class Leading:
     async def promote(self, *, force: bool) -> Leadership:
         """Make this node the primary, whose predecessor is lost; raises Conflict when it is not.
 
-        `force`: although the predecessor answers, or another node has read further.
+        `force`: although the predecessor answers, another node has read further, or tenants are not
+        copied here whole. Without the control database nobody leads (L6).
         """
         parts = self._parts
         async with self._one_at_a_time:
@@ -184,6 +189,7 @@ class Leading:
             statuses = await parts.peers.statuses(others)
             if not force:
                 self._require_lost(statuses)
+            await self._require_whole(force=force)
             epochs = [parts.epoch, self.known().epoch, *(s.epoch for s in statuses.values())]
             claim = Leadership(max(epochs) + 1, parts.own.node, parts.own.url, parts.own.grpc_url)
             self._become(Role.PRIMARY, claim)
@@ -305,6 +311,14 @@ class Leading:
         ahead = further(self._parts.sequences(), others)
         if ahead:
             raise Conflict(f"{', '.join(ahead)} has read further: promote it instead.")
+
+    async def _require_whole(self, *, force: bool) -> None:
+        missing = await self._parts.missing()
+        if CONTROL in missing or (missing and not force):
+            raise Conflict(
+                f"This node has no whole copy of {', '.join(missing[:5])}: promote another one, "
+                "or wait until it is copied."
+            )
 
     async def _step_down(self, claim: Leadership) -> None:
         if self._is_leaving:

@@ -89,11 +89,12 @@ class Membership:
         self._entropy = entropy
         self._now_ms = now_ms
 
-    async def found(self, own: NodeEntry) -> Leadership:
+    async def found(self, own: NodeEntry, *, is_first: bool) -> Leadership:
         """Enter this node, and make it the first primary unless there is one already.
 
         Calling it at every start is harmless: addresses that have changed are entered. Returns who
-        leads; raises Unavailable when this node was removed.
+        leads; raises Unavailable when this node was removed, or when nobody has led yet and it is
+        not the first: its database is not that of its fleet.
         """
 
         def work(unit: ControlUnit) -> Leadership:
@@ -105,6 +106,11 @@ class Membership:
             if entry != before:
                 unit.nodes.put(entry)
             known = leadership_of(unit.nodes.leadership())
+            if known is None and not is_first:
+                raise Unavailable(
+                    "This node is to lead a fleet whose control database it does not have: restore "
+                    "a backup, or promote another node."
+                )
             if known is not None and known.node != own.node:
                 return known
             epoch = 1 if known is None else known.epoch

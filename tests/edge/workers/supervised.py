@@ -19,6 +19,7 @@ from edge.cli.failure import CommandError
 from edge.errors import EdgeError
 from edge.observability import configure_logs
 from edge.settings import SettingError, read_settings
+from edge.spare_wiring import prepare_spares
 from edge.workers.child_process import Patience
 from edge.workers.fleet_dev import free_ports
 from edge.workers.role_file import RoleFile
@@ -76,10 +77,10 @@ class Supervised:
         self.process.terminate()
         return self.wait()
 
-    def wait(self):
+    def wait(self, seconds=SECONDS_MAX):
         assert self.process is not None
         try:
-            return self.process.wait(SECONDS_MAX)
+            return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -157,7 +158,13 @@ def main():
     signal.alarm(90)
     try:
         command = [sys.executable, "-S", "-E", str(STAND_IN)]
-        supervise(STAND_IN, settings, node_command=command, patience=patience)
+        supervise(
+            STAND_IN,
+            settings,
+            prepare=prepare_spares,
+            node_command=command,
+            patience=patience,
+        )
     except (SettingError, CommandError) as error:
         sys.exit(f"used wrongly: {error}")
     except EdgeError as error:

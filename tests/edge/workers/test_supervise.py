@@ -15,8 +15,8 @@ from edge.workers.lock_file import LockFile
 from edge.workers.role_file import NodeRole, RoleFile
 from edge.workers.role_folder import fenced
 from edge.workers.serve_lock import DataLock
-from edge.workers.supervise import node_environment
-from tests.edge.workers.supervised import Supervised, is_alive
+from edge.workers.supervise import KILL_AFTER_S, ORPHAN_S, node_environment
+from tests.edge.workers.supervised import SECONDS_MAX, Supervised, is_alive
 
 INSERT = "INSERT INTO note VALUES ('kept')"
 
@@ -108,7 +108,7 @@ def test_a_folder_that_another_node_keeps_using_is_refused(tmp_path):
     with DataLock(node.data) as lock:
         lock.publish("http://127.0.0.1:1")
         node.start()
-        assert node.wait() == 1
+        assert node.wait(ORPHAN_S + KILL_AFTER_S + SECONDS_MAX) == 1
         assert "Another node uses" in node.log
         assert lock.address() == "http://127.0.0.1:1"
     assert not node.events()

@@ -97,9 +97,9 @@ class World:
         await self.found(url)
         await self.primary.trust.start()
 
-    async def found(self, url):
+    async def found(self, url, *, is_first=True):
         own = NodeEntry(PRIMARY, "fra", url, "", NodeState.JOINED, self.primary.clock.ms())
-        return await self.membership.found(own)
+        return await self.membership.found(own, is_first=is_first)
 
     async def tenant(self, name, *, regions=(), state=TenantState.ACTIVE):
         entry = TenantEntry(TenantId(name), state, regions=regions)

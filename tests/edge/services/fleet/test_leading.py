@@ -52,6 +52,7 @@ class Fleet:
         self.paused = []
         self.fenced = []
         self.commits = {"control": 3, "t-main": 7}
+        self.missing = []
         self.leading = Leading(
             LeadingParts(
                 own=entry("own"),
@@ -68,11 +69,15 @@ class Fleet:
                 pause=self.paused.append,
                 fence_out=self.fence_out,
                 vault=self.vault,
+                missing=self.own_missing,
             )
         )  # fmt: skip
 
     async def own_commits(self):
         return self.commits
+
+    async def own_missing(self):
+        return self.missing
 
     async def fence_out(self, epoch):
         self.fenced.append(epoch)
@@ -148,6 +153,24 @@ async def test_promotion_is_refused_while_the_primary_answers_or_somebody_is_fur
     assert fleet.restarts == []
     await fleet.leading.promote(force=True)
     assert fleet.restarts
+
+
+async def test_promotion_is_refused_without_a_whole_copy():
+    fleet = Fleet(Role.EDGE, leader=OLD)
+    fleet.missing = ["t-main"]
+    with pytest.raises(Conflict, match="no whole copy of t-main"):
+        await fleet.leading.promote(force=False)
+    assert fleet.restarts == []
+    assert (await fleet.leading.promote(force=True)).node == "own", "an operator may know better"
+
+
+async def test_nobody_is_made_to_lead_without_the_control_database():
+    fleet = Fleet(Role.EDGE, leader=OLD)
+    fleet.missing = ["control", "t-main"]
+    for force in (False, True):
+        with pytest.raises(Conflict, match="no whole copy of control, t-main"):
+            await fleet.leading.promote(force=force)
+    assert fleet.restarts == []
 
 
 async def test_the_primary_cannot_be_promoted():

@@ -31,6 +31,7 @@ class Parts:
                 pause=lambda _is_paused: None,
                 fence_out=nothing,  # pyright: ignore[reportArgumentType]
                 vault=nothing,  # pyright: ignore[reportArgumentType]
+                missing=nothing,  # pyright: ignore[reportArgumentType]
             )
         )
 

@@ -42,6 +42,14 @@ async def test_founding_never_takes_over_from_another_primary(world):
     assert (leading.epoch, leading.node) == (2, "iad-1")
 
 
+async def test_a_node_that_was_made_primary_founds_no_other_fleet(world):
+    assert (await world.found("", is_first=False)).epoch == 1, "its database knows who leads"
+    await world.primary.engine.write(lambda sql: sql.run("DELETE FROM ct_primary"))
+    with pytest.raises(Unavailable, match="restore a backup"):
+        await world.found("", is_first=False)
+    assert (await world.found("", is_first=True)).node == PRIMARY
+
+
 async def test_a_node_joins_with_the_name_and_region_of_its_token(world, files):
     token = await world.invited("iad-1", "iad")
     body = joining(token, files, "iad-1", url="https://10.0.0.2:8788")
