@@ -13,6 +13,7 @@ import json
 import secrets
 import shutil
 import socket
+from collections import deque
 from typing import TYPE_CHECKING, Final, Self
 
 from edge.errors import Unavailable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 PORTS: Final = range(20_000, 32_000)
 """Below the ports that the kernel hands out for outgoing connections."""
 PORT_TRIES_MAX: Final = 1_000
+_given: Final[deque[int]] = deque(maxlen=1_000)
+"""Ports that were handed out, and that nothing may listen on yet."""
 _PORT_NAMES: Final = ("port", "internal_port", "sqld_http", "sqld_admin", "sqld_grpc")
 
 
@@ -132,13 +135,19 @@ class DevFleet:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nothing listens on; raise Unavailable without enough."""
+    """Return ports of loopback that nothing listens on; raise Unavailable without enough.
+
+    None is given twice: whoever got it listens on it only later.
+    """
     found: dict[int, socket.socket] = {}
     try:
         for _ in range(PORT_TRIES_MAX):
             if len(found) == count:
+                _given.extend(found)
                 return list(found)
             port = PORTS[secrets.randbelow(len(PORTS))]
+            if port in _given:
+                continue
             probe = socket.socket()
             try:
                 probe.bind((LOOPBACK, port))

@@ -15,6 +15,7 @@ from edge.cli.failure import CommandError
 from edge.cli.fleet import HEADINGS, _columns, _table, fleet
 from edge.errors import Unavailable
 from edge.settings import SettingError
+from edge.workers import fleet_dev
 from edge.workers.fleet_dev import DevFleet, enrol, free_ports
 from edge.workers.fleet_status import NodeStatus, fleet_status
 from tests.edge.workers.supervised import is_alive
@@ -169,6 +170,12 @@ def node_that_says():
     for server in servers:
         server.shutdown()
         server.server_close()
+
+
+def test_no_port_is_given_twice_before_somebody_listens_on_it(monkeypatch):
+    monkeypatch.setattr(fleet_dev, "PORTS", range(31_000, 31_040))
+    given = [port for _ in range(5) for port in free_ports(5)]
+    assert len(set(given)) == 25
 
 
 def test_what_nodes_say_is_read_and_what_they_do_not_say_stays_open(node_that_says):

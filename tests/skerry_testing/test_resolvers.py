@@ -17,7 +17,7 @@ def longest(base, ours, theirs):
 
 def sorted_lines(base, ours, theirs):
     """Lines as a set: what either side added stays, what either removed goes."""
-    old, mine, yours = (set(text.split("\n")) for text in (base or "", ours, theirs))
+    old, mine, yours = (set(text.splitlines()) for text in (base or "", ours, theirs))
     return "\n".join(sorted((mine & yours) | (mine - old) | (yours - old)))
 
 
