@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from core.ids import is_id
 from edge.errors import NotFound
 from edge.ports.backups import DatabaseFacts, SourceFile
+from edge.storage.sqld import READ_FENCE
 from edge.storage.sqlite import in_snapshot, translated
 from edge.storage.tenants import SUFFIX
 
@@ -44,12 +45,14 @@ def copy_database(source: Path, target: Path) -> None:
     """Copy a database into a new file; raises NotFound, StorageBusy, StorageFull."""
     if not source.is_file():
         raise NotFound(f"There is no database {source.name}.")
+    with translated(), closing(opened(source)) as origin:
+        copy_opened(origin, target)
+
+
+def copy_opened(origin: sqlite3.Connection, target: Path) -> None:
+    """Copy what a connection reads into a new file; raises sqlite3.Error, OSError."""
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-    with (
-        translated(),
-        closing(_opened(source)) as origin,
-        closing(sqlite3.connect(target, isolation_level=None)) as copy,
-    ):
+    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
         # A copy that a crash leaves half-written is thrown away: nothing has to be journalled.
         copy.execute("PRAGMA journal_mode = OFF")
         copy.execute("PRAGMA synchronous = OFF")
@@ -66,7 +69,7 @@ def settle(path: Path) -> None:
 
 def facts_of(path: Path) -> DatabaseFacts:
     """Return what a copy tells of itself."""
-    with closing(_opened(path)) as connection:
+    with closing(opened(path)) as connection:
         known = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'sk_meta'"
         if connection.execute(known).fetchone() is None:
             return DatabaseFacts()
@@ -82,7 +85,7 @@ def facts_of(path: Path) -> DatabaseFacts:
 def integrity_problems(path: Path) -> list[str]:
     """Return what PRAGMA integrity_check finds wrong with a copy, at most PROBLEMS_MAX lines."""
     try:
-        with closing(_opened(path)) as connection:
+        with closing(opened(path)) as connection:
             found = connection.execute(f"PRAGMA integrity_check({PROBLEMS_MAX})").fetchall()
     except sqlite3.DatabaseError as error:
         return [str(error)]
@@ -91,24 +94,26 @@ def integrity_problems(path: Path) -> list[str]:
 
 def read_copy(path: Path, work: Callable[[SqlReader], T]) -> T:
     """Run `work` on a copy."""
-    with closing(_opened(path)) as connection:
+    with closing(opened(path)) as connection:
         return in_snapshot(work, connection)
 
 
 def commits_of(path: Path) -> tuple[int, int] | None:
     """Return (epoch, commits) of a copy's fence, or None when it has none."""
-    with closing(_opened(path)) as connection:
-        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sk_fence'").fetchone()
-        row = (
-            connection.execute("SELECT epoch, commits FROM sk_fence").fetchone() if known else None
-        )
-    return None if row is None else (row[0], row[1])
+    with closing(opened(path)) as connection:
+        return commits_in(connection)
+
+
+def commits_in(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """Return what `commits_of` does, of what a connection reads."""
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'sk_fence'").fetchone()
+    return connection.execute(READ_FENCE).fetchone() if known else None
 
 
 def differing_tables(one: Path, other: Path) -> list[str]:
     """Compare two copies row for row; return a line for each table that differs."""
     found: list[str] = []
-    with closing(_opened(one)) as connection:
+    with closing(opened(one)) as connection:
         connection.execute("ATTACH ? AS other", (f"{other.resolve().as_uri()}?mode=ro",))
         tables = {schema: _tables(connection, schema) for schema in ("main", "other")}
         for name in sorted(tables["main"] | tables["other"]):
@@ -176,7 +181,8 @@ class DataFolder:
         return DatabaseFacts()
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def opened(path: Path) -> sqlite3.Connection:
+    """Open a database of which nothing is written or checkpointed (C1)."""
     return sqlite3.connect(
         f"{path.resolve().as_uri()}?mode=ro",
         uri=True,

@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from edge.storage.snapshot import commits_in, commits_of, copy_opened, opened
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 FOLDER: Final = "spares"
 WHOLE: Final = "SELECT commits FROM sk_fence"
 """Returns a row once a copy is whole: sqld copies a log that began anew in one transaction."""
-PAGES_PER_STEP: Final = 4_096
-"""16 MiB between two looks at whether the process ends."""
 ROOM_BYTES: Final = 16 * 1024 * 1024
 """Left free beside a spare and the next copy: for logs and the outbox."""
 _SIZE: Final = ("page_count", "page_size")
@@ -90,7 +90,7 @@ def spare_all(data: Path, sqld_folder: Path) -> None:
     """
     for file in sorted((sqld_folder / "dbs").glob("*/data")):
         try:
-            with _opened(file) as connection:
+            with closing(opened(file)) as connection:
                 _copied(data / FOLDER / f"{file.parent.name}{_SUFFIX}", connection)
         except sqlite3.Error as error:
             _log.warning("spare-not-kept", database=file.parent.name, reason=str(error))
@@ -119,18 +119,14 @@ def lead_with_spares(data: Path, sqld_folder: Path) -> list[str]:
 
 def _copied(target: Path, connection: sqlite3.Connection) -> bool:
     """Copy a whole database to a file that appears whole or not at all; False: it is not whole."""
-    try:
-        if connection.execute(WHOLE).fetchone() is None:
-            return False
-    except sqlite3.OperationalError:
-        return False  # not even that table is there yet
+    if commits_in(connection) is None:
+        return False
     target.parent.mkdir(mode=0o700, exist_ok=True)
-    _require_room(target.parent, connection)
     draft = target.with_suffix(_DRAFT)
     draft.unlink(missing_ok=True)
+    _require_room(target.parent, connection)
     try:
-        with closing(sqlite3.connect(draft)) as copy:
-            connection.backup(copy, pages=PAGES_PER_STEP)
+        copy_opened(connection, draft)
         _sync(draft)
         draft.rename(target)
     except BaseException:
@@ -148,17 +144,10 @@ def _require_room(folder: Path, connection: sqlite3.Connection) -> None:
 
 
 def _is_whole(file: Path) -> bool:
-    if not file.exists():
-        return False
     try:
-        with _opened(file) as connection:
-            return connection.execute(WHOLE).fetchone() is not None
+        return commits_of(file) is not None
     except sqlite3.Error:
-        return False
-
-
-def _opened(file: Path) -> closing[sqlite3.Connection]:
-    return closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True))
+        return False  # nor is there a file
 
 
 def _spares_in(folder: Path) -> dict[str, Path]:

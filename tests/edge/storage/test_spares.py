@@ -101,22 +101,32 @@ async def test_what_is_thrown_away_is_kept_until_it_is_copied_again(tmp_path, mo
             assert await files.missing([NAME]) == []
 
 
-async def test_a_copy_that_was_not_whole_replaces_no_spare(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("second", "kept"), [(None, 7), (9, 9)])
+async def test_only_a_whole_copy_replaces_a_spare(tmp_path, monkeypatch, second, kept):
+    async with replica(tmp_path, monkeypatch) as files:
+        with closing(thrown_away(tmp_path / "sqld", commits=second)):
+            await noticed(files)
+            with closing(thrown_away(tmp_path / "sqld", commits=None)):
+                await noticed(files)
+                assert commits_in(spare_of(tmp_path)) == kept
+
+
+async def test_a_spare_that_is_being_made_is_waited_for(tmp_path, monkeypatch):
     async with replica(tmp_path, monkeypatch) as files:
         with closing(thrown_away(tmp_path / "sqld", commits=None)):
-            await noticed(files)
-            with closing(thrown_away(tmp_path / "sqld", commits=None)):
-                await noticed(files)
-                assert commits_in(spare_of(tmp_path)) == 7
+            await asyncio.sleep(0.02)
+            assert await files.missing([NAME]) == []
 
 
-async def test_a_later_whole_copy_replaces_an_earlier_one(tmp_path, monkeypatch):
+async def test_of_several_readers_of_one_file_one_makes_the_spare(tmp_path, monkeypatch):
     async with replica(tmp_path, monkeypatch) as files:
-        with closing(thrown_away(tmp_path / "sqld", commits=9)):
+        await asyncio.gather(*(files.commits() for _ in range(3)))
+        assert len(files._engines[NAME]._readers) > 1
+        made = []
+        monkeypatch.setattr(spares, "_copied", lambda target, _: made.append(target))
+        with closing(thrown_away(tmp_path / "sqld", commits=None)):
             await noticed(files)
-            with closing(thrown_away(tmp_path / "sqld", commits=None)):
-                await noticed(files)
-                assert commits_in(spare_of(tmp_path)) == 9
+            assert len(made) == 1
 
 
 async def test_what_was_committed_last_is_in_the_spare(tmp_path, monkeypatch):
@@ -144,6 +154,17 @@ async def test_no_spare_takes_the_room_of_the_next_copy(tmp_path, monkeypatch):
             await noticed(files)
             assert list((tmp_path / "spares").iterdir()) == []
             assert await files.missing([NAME]) == [NAME]
+
+
+async def test_what_a_killed_node_left_of_a_spare_is_written_over(tmp_path, monkeypatch):
+    async with replica(tmp_path, monkeypatch) as files:
+        (tmp_path / "spares").mkdir()
+        (tmp_path / "spares" / f"{NAME}.new").write_bytes(b"half")
+        with closing(thrown_away(tmp_path / "sqld", commits=None)):
+            await noticed(files)
+            assert commits_in(spare_of(tmp_path)) == 7
+            assert [path.name for path in (tmp_path / "spares").iterdir()] == [f"{NAME}.db"]
+            assert spare_of(tmp_path).stat().st_mode & 0o077 == 0
 
 
 async def test_a_replica_without_a_file_serves_nothing_and_keeps_its_readers(tmp_path, monkeypatch):
